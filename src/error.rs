@@ -1,0 +1,1 @@
+//! Errors of the process: one line that says what to do, and the exit code.

@@ -1,0 +1,3 @@
+//! The `dyndns` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The edge that moves octets: sockets, the writer, signals, shutdown.

@@ -1,0 +1,1 @@
+//! The durable side: the journal of commits and the table that follows it.

@@ -1,0 +1,1 @@
+//! TSIG: keys, verification and signing (RFC 8945).

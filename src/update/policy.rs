@@ -1,0 +1,1 @@
+//! Who may change what: grants and their rules.
