@@ -1,1 +1,0 @@
-//! Record data: what each type's octets may be, where names stand in them, and how they compare.
