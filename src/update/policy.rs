@@ -1,1 +1,476 @@
-//! Who may change what: grants and their rules.
+//! Who may change what: grants, their rules, and the right to make zones.
+//!
+//! Decides for one key, one owner and one type at a time; which names and types an update touches is
+//! the update's own business. The signature has been verified before: an unsigned update never gets
+//! here (RFC 3007 section 3 leaves the policy to the server, and ours has nothing for nobody).
+//!
+//! Invariants: what no grant allows is refused, and a denial wins over every allowance, whatever the order.
+
+use crate::wire::{Name, Rtype};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Who may change what in one zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdatePolicy {
+    apex: Name,
+    grants: Vec<Grant>,
+}
+
+/// One line of a policy: what one key may change, or must not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Whether it allows or denies.
+    pub effect: Effect,
+    /// The key that signs.
+    pub key: Name,
+    /// The owners it speaks of.
+    pub rule: Rule,
+    /// The types it speaks of.
+    pub types: Types,
+}
+
+/// What a grant does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Gives a right.
+    Allow,
+    /// Takes it away, whatever else gives it.
+    Deny,
+}
+
+/// The owners that a grant speaks of; never any outside the zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// This name alone.
+    Name(Name),
+    /// This name and everything below it.
+    Subdomain(Name),
+    /// Every name in the zone.
+    ZoneSub,
+    /// The name that is the key's own name: one key per host.
+    KeyName,
+}
+
+/// The types that a grant speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Types {
+    /// Every type, but SOA and NS at the apex: who may change hosts may not thereby give the zone away.
+    /// In a denial it is every type, for a denial that leaves something out would surprise.
+    Usual,
+    /// Every type, the apex SOA and NS too.
+    Every,
+    /// These types, wherever they stand.
+    Only(Vec<Rtype>),
+}
+
+impl UpdatePolicy {
+    /// The policy of the zone at `apex`.
+    pub fn new(apex: Name, grants: Vec<Grant>) -> UpdatePolicy {
+        UpdatePolicy { apex, grants }
+    }
+
+    /// The zone's apex.
+    pub fn apex(&self) -> &Name {
+        &self.apex
+    }
+
+    /// Whether `key` may add or delete records of type `rtype` at `owner`.
+    ///
+    /// [`Rtype::ANY`] stands for "delete all RRsets from a name" (RFC 2136 section 2.5.3) and needs the right to
+    /// every type. At the apex [`Types::Usual`] is enough for it, because there the SOA and the NS stay
+    /// (RFC 2136 section 3.4.2.3).
+    pub fn decide(&self, key: &Name, owner: &Name, rtype: Rtype) -> Result<(), Denied> {
+        let mut allowed = false;
+        let mut denial = None;
+        for grant in self.grants.iter().filter(|grant| grant.key == *key && self.rule_covers(grant, owner)) {
+            match grant.effect {
+                Effect::Allow => allowed |= self.types_hold(grant, owner, rtype),
+                Effect::Deny if grant.types.touch(rtype) => denial = Some(grant),
+                Effect::Deny => {}
+            }
+        }
+        if allowed && denial.is_none() {
+            return Ok(());
+        }
+        let asked = match rtype {
+            Rtype::ANY => format!("all of {owner}"),
+            rtype => format!("{rtype} of {owner}"),
+        };
+        if let (Some(denial), true) = (denial, allowed) {
+            let denied = self.object(denial);
+            return Err(Denied(format!("key {key:#} must not change {denied}, hence not {asked}").into()));
+        }
+        let may = self.grants.iter().filter(|grant| grant.key == *key && grant.effect == Effect::Allow);
+        let text = match list(may.map(|grant| self.object(grant))) {
+            may if may.is_empty() => format!("key {key:#} may change nothing in zone {}, hence not {asked}", self.apex),
+            may => format!("key {key:#} may change {may}, not {asked}"),
+        };
+        Err(Denied(text.into()))
+    }
+
+    fn rule_covers(&self, grant: &Grant, owner: &Name) -> bool {
+        owner.is_in(&self.apex)
+            && match grant.rule {
+                Rule::Name(name) => *owner == name,
+                Rule::Subdomain(name) => owner.is_in(&name),
+                Rule::ZoneSub => true,
+                Rule::KeyName => *owner == grant.key,
+            }
+    }
+
+    fn types_hold(&self, grant: &Grant, owner: &Name, rtype: Rtype) -> bool {
+        match &grant.types {
+            Types::Every => true,
+            Types::Usual => *owner != self.apex || !matches!(rtype, Rtype::SOA | Rtype::NS),
+            Types::Only(types) => types.contains(&rtype),
+        }
+    }
+
+    /// What a grant speaks of, as in `A and AAAA of laptop.home.example`.
+    fn object(&self, grant: &Grant) -> String {
+        let (owners, apex_too) = match grant.rule {
+            Rule::Name(name) => (name.to_string(), name == self.apex),
+            Rule::Subdomain(name) => (format!("{name} and below"), self.apex.is_in(&name)),
+            Rule::ZoneSub => (format!("zone {}", self.apex), true),
+            Rule::KeyName => (grant.key.to_string(), grant.key == self.apex),
+        };
+        let types = match &grant.types {
+            Types::Only(types) => list(types.iter().map(Rtype::to_string)),
+            Types::Usual if apex_too && grant.effect == Effect::Allow => "all but the apex SOA and NS".to_string(),
+            Types::Usual | Types::Every => "all".to_string(),
+        };
+        format!("{types} of {owners}")
+    }
+}
+
+impl Grant {
+    /// The right to change everything in a zone, its apex included: what an operator's key has.
+    pub fn operator(key: Name) -> Grant {
+        Grant { effect: Effect::Allow, key, rule: Rule::ZoneSub, types: Types::Every }
+    }
+}
+
+impl Types {
+    /// Whether a denial of these types forbids `rtype`. Deleting a whole name would delete whatever is
+    /// denied there, so any denial forbids it.
+    fn touch(&self, rtype: Rtype) -> bool {
+        match self {
+            Types::Every | Types::Usual => true,
+            Types::Only(types) => rtype == Rtype::ANY || types.contains(&rtype),
+        }
+    }
+}
+
+/// The rights of every key over every zone, as the configuration has them.
+#[derive(Debug, Clone, Default)]
+pub struct Rights {
+    operators: Vec<Name>,
+    creators: Vec<(Name, Creation)>,
+    zones: HashMap<Name, Arc<UpdatePolicy>>,
+}
+
+/// Which zones a key may make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Creation {
+    /// Any zone.
+    Anywhere,
+    /// Zones at or below one of these names.
+    Under(Vec<Name>),
+}
+
+impl Rights {
+    /// No rights for anybody.
+    pub fn new() -> Rights {
+        Rights::default()
+    }
+
+    /// Gives `key` the right to change everything in every zone.
+    pub fn allow_everything(&mut self, key: Name) {
+        self.operators.push(key);
+        for policy in self.zones.values_mut() {
+            Arc::make_mut(policy).grants.push(Grant::operator(key));
+        }
+    }
+
+    /// Gives `key` the right to make zones, and to change everything in those it may make and that the
+    /// configuration does not name.
+    pub fn allow_creation(&mut self, key: Name, creation: Creation) {
+        self.creators.push((key, creation));
+    }
+
+    /// Adds a zone that the configuration names, with its grants.
+    pub fn insert_zone(&mut self, apex: Name, mut grants: Vec<Grant>) {
+        grants.extend(self.operators.iter().copied().map(Grant::operator));
+        self.zones.insert(apex, Arc::new(UpdatePolicy::new(apex, grants)));
+    }
+
+    /// The policy of the zone at `apex`. A zone that the configuration does not name was made by an update:
+    /// its makers and the operators may change it.
+    pub fn policy(&self, apex: &Name) -> Arc<UpdatePolicy> {
+        if let Some(policy) = self.zones.get(apex) {
+            return Arc::clone(policy);
+        }
+        let makers = self.creators.iter().filter(|(_, creation)| creation.covers(apex)).map(|(key, _)| key);
+        let grants = self.operators.iter().chain(makers).copied().map(Grant::operator);
+        Arc::new(UpdatePolicy::new(*apex, grants.collect()))
+    }
+
+    /// Whether `key` may make the zone at `apex`.
+    pub fn may_create(&self, key: &Name, apex: &Name) -> Result<(), Denied> {
+        let own = self.creators.iter().filter(|(creator, _)| creator == key).map(|(_, creation)| creation);
+        if own.clone().any(|creation| creation.covers(apex)) {
+            return Ok(());
+        }
+        let under = own.flat_map(|creation| match creation {
+            Creation::Anywhere => &[][..],
+            Creation::Under(names) => names,
+        });
+        Err(Denied(
+            match list(under.map(Name::to_string)) {
+                under if under.is_empty() => format!("key {key:#} may make no zones, and {apex} is none of ours"),
+                under => format!("key {key:#} may make zones in {under}, not {apex}"),
+            }
+            .into(),
+        ))
+    }
+}
+
+impl Creation {
+    fn covers(&self, apex: &Name) -> bool {
+        match self {
+            Creation::Anywhere => true,
+            Creation::Under(names) => names.iter().any(|name| apex.is_in(name)),
+        }
+    }
+}
+
+/// Why a key may not do what it asks: one line for the operator's log, which says what it may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied(Box<str>);
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Denied {}
+
+/// `a, b and c`, and no more than four of them: a refusal is one log line.
+fn list(words: impl Iterator<Item = String>) -> String {
+    const MOST: usize = 4;
+    let mut words: Vec<String> = words.collect();
+    if words.len() > MOST {
+        let more = words.len() - (MOST - 1);
+        words.truncate(MOST - 1);
+        words.push(format!("{more} more"));
+    }
+    let last = words.pop().unwrap_or_default();
+    if words.is_empty() { last } else { format!("{} and {last}", words.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    /// A policy of home.example: lines of `effect key rule [name] [types,...]`.
+    fn policy(lines: &[&str]) -> UpdatePolicy {
+        let grants = lines.iter().map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let effect = if words[0] == "deny" { Effect::Deny } else { Effect::Allow };
+            let (rule, rest) = match words[2] {
+                "name" => (Rule::Name(name(words[3])), &words[4..]),
+                "subdomain" => (Rule::Subdomain(name(words[3])), &words[4..]),
+                "self" => (Rule::KeyName, &words[3..]),
+                _ => (Rule::ZoneSub, &words[3..]),
+            };
+            let types = match rest {
+                [] => Types::Usual,
+                ["every"] => Types::Every,
+                types => Types::Only(types.iter().map(|word| Rtype::parse(word).unwrap()).collect()),
+            };
+            Grant { effect, key: name(words[1]), rule, types }
+        });
+        UpdatePolicy::new(name("home.example"), grants.collect())
+    }
+
+    fn allowed(policy: &UpdatePolicy, key: &str, owner: &str, rtype: Rtype) -> bool {
+        policy.decide(&name(key), &name(owner), rtype).is_ok()
+    }
+
+    fn refusal(policy: &UpdatePolicy, key: &str, owner: &str, rtype: Rtype) -> String {
+        policy.decide(&name(key), &name(owner), rtype).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn without_a_grant_nothing_is_allowed() {
+        assert!(!allowed(&policy(&[]), "k", "a.home.example", Rtype::A));
+        assert!(!allowed(&policy(&["allow other zonesub every"]), "k", "a.home.example", Rtype::A));
+    }
+
+    #[test]
+    fn name_means_this_name_without_case_and_no_other() {
+        let policy = policy(&["allow K name Laptop.home.example"]);
+        assert!(allowed(&policy, "k", "laptop.HOME.example", Rtype::A));
+        assert!(!allowed(&policy, "k", "x.laptop.home.example", Rtype::A));
+        assert!(!allowed(&policy, "k", "home.example", Rtype::A));
+    }
+
+    #[test]
+    fn subdomain_means_the_name_and_below_by_labels() {
+        let policy = policy(&["allow k subdomain lab.home.example"]);
+        assert!(allowed(&policy, "k", "lab.home.example", Rtype::A));
+        assert!(allowed(&policy, "k", "a.b.lab.home.example", Rtype::TXT));
+        assert!(!allowed(&policy, "k", "xlab.home.example", Rtype::A));
+        assert!(!allowed(&policy, "k", "home.example", Rtype::A));
+    }
+
+    #[test]
+    fn self_means_the_name_of_the_key() {
+        let policy = policy(&["allow laptop.home.example self"]);
+        assert!(allowed(&policy, "laptop.home.example", "LAPTOP.home.example", Rtype::AAAA));
+        assert!(!allowed(&policy, "laptop.home.example", "www.home.example", Rtype::AAAA));
+        assert!(!allowed(&policy, "laptop.home.example", "x.laptop.home.example", Rtype::AAAA));
+    }
+
+    #[test]
+    fn zonesub_means_everything_in_the_zone_and_nothing_outside() {
+        let policy = policy(&["allow k zonesub", "allow k subdomain example", "allow k name www.example"]);
+        assert!(allowed(&policy, "k", "home.example", Rtype::A));
+        assert!(allowed(&policy, "k", "a.home.example", Rtype::A));
+        assert!(!allowed(&policy, "k", "www.example", Rtype::A));
+        assert!(!allowed(&policy, "k", "xhome.example", Rtype::A));
+    }
+
+    #[test]
+    fn the_apex_soa_and_ns_need_to_be_listed() {
+        let usual = policy(&["allow k zonesub"]);
+        assert!(!allowed(&usual, "k", "home.example", Rtype::SOA));
+        assert!(!allowed(&usual, "k", "HOME.example", Rtype::NS));
+        assert!(allowed(&usual, "k", "home.example", Rtype::MX));
+        assert!(allowed(&usual, "k", "sub.home.example", Rtype::NS));
+        assert!(allowed(&policy(&["allow k zonesub NS"]), "k", "home.example", Rtype::NS));
+        assert!(allowed(&policy(&["allow k zonesub every"]), "k", "home.example", Rtype::SOA));
+    }
+
+    #[test]
+    fn a_list_of_types_allows_these_types_alone() {
+        let acme = policy(&["allow acme name _acme-challenge.www.home.example TXT"]);
+        assert!(allowed(&acme, "acme", "_acme-challenge.www.home.example", Rtype::TXT));
+        assert!(!allowed(&acme, "acme", "_acme-challenge.www.home.example", Rtype::CNAME));
+        assert!(!allowed(&acme, "acme", "www.home.example", Rtype::TXT));
+    }
+
+    #[test]
+    fn deleting_a_whole_name_needs_the_right_to_every_type() {
+        assert!(!allowed(&policy(&["allow k zonesub A AAAA TXT"]), "k", "a.home.example", Rtype::ANY));
+        assert!(allowed(&policy(&["allow k zonesub"]), "k", "a.home.example", Rtype::ANY));
+        assert!(allowed(&policy(&["allow k zonesub"]), "k", "home.example", Rtype::ANY));
+        let denied = policy(&["allow k zonesub every", "deny k name a.home.example MX"]);
+        assert!(!allowed(&denied, "k", "a.home.example", Rtype::ANY));
+        assert!(allowed(&denied, "k", "b.home.example", Rtype::ANY));
+    }
+
+    #[test]
+    fn a_denial_wins_whatever_the_order() {
+        for lines in [
+            ["allow k zonesub every", "deny k subdomain www.home.example"],
+            ["deny k subdomain www.home.example", "allow k zonesub every"],
+        ] {
+            let policy = policy(&lines);
+            assert!(!allowed(&policy, "k", "www.home.example", Rtype::A));
+            assert!(!allowed(&policy, "k", "x.www.home.example", Rtype::A));
+            assert!(allowed(&policy, "k", "home.example", Rtype::A));
+        }
+    }
+
+    #[test]
+    fn a_denial_without_types_denies_the_apex_soa_too() {
+        let policy = policy(&["allow k zonesub every", "deny k name home.example"]);
+        assert!(!allowed(&policy, "k", "home.example", Rtype::SOA));
+        assert!(!allowed(&policy, "k", "home.example", Rtype::NS));
+    }
+
+    #[test]
+    fn a_refusal_says_what_the_key_may_do() {
+        let host = policy(&["allow laptop name laptop.home.example A AAAA"]);
+        assert_eq!(
+            refusal(&host, "laptop", "www.home.example", Rtype::TXT),
+            "key laptop. may change A and AAAA of laptop.home.example, not TXT of www.home.example"
+        );
+        assert_eq!(
+            refusal(&host, "phone", "www.home.example", Rtype::A),
+            "key phone. may change nothing in zone home.example, hence not A of www.home.example"
+        );
+        assert_eq!(
+            refusal(&policy(&["allow k zonesub"]), "k", "home.example", Rtype::NS),
+            "key k. may change all but the apex SOA and NS of zone home.example, not NS of home.example"
+        );
+        let two = policy(&["allow k subdomain lab.home.example", "allow k name www.home.example TXT"]);
+        assert_eq!(
+            refusal(&two, "k", "www.home.example", Rtype::ANY),
+            "key k. may change all of lab.home.example and below and TXT of www.home.example, not all of www.home.example"
+        );
+        let denied = policy(&["allow k zonesub", "deny k name www.home.example MX"]);
+        assert_eq!(
+            refusal(&denied, "k", "www.home.example", Rtype::MX),
+            "key k. must not change MX of www.home.example, hence not MX of www.home.example"
+        );
+    }
+
+    #[test]
+    fn a_refusal_stays_short_where_the_grants_are_many() {
+        let lines: Vec<String> = (0..50).map(|n| format!("allow k name h{n}.home.example A")).collect();
+        let policy = policy(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let text = refusal(&policy, "k", "www.home.example", Rtype::A);
+        assert!(text.contains("A of h2.home.example and 47 more, not A of www.home.example"), "{text}");
+    }
+
+    #[test]
+    fn an_operators_key_may_change_every_zone_named_before_or_after() {
+        let mut rights = Rights::new();
+        rights.insert_zone(name("a.example"), vec![]);
+        rights.allow_everything(name("op"));
+        rights.insert_zone(name("b.example"), vec![]);
+        for apex in ["A.example", "b.example", "made.example"] {
+            let policy = rights.policy(&name(apex));
+            assert!(policy.decide(&name("op"), &name(apex), Rtype::SOA).is_ok(), "{apex}");
+            assert!(policy.decide(&name("k"), &name(apex), Rtype::A).is_err(), "{apex}");
+        }
+        assert!(rights.may_create(&name("op"), &name("new.example")).is_err());
+    }
+
+    #[test]
+    fn a_key_makes_zones_only_where_it_may() {
+        let mut rights = Rights::new();
+        rights.allow_creation(name("any"), Creation::Anywhere);
+        rights.allow_creation(name("some"), Creation::Under(vec![name("dyn.example"), name("example.net")]));
+        assert_eq!(rights.may_create(&name("any"), &name("x.test")), Ok(()));
+        assert_eq!(rights.may_create(&name("some"), &name("a.DYN.example")), Ok(()));
+        assert_eq!(
+            rights.may_create(&name("some"), &name("xdyn.example")).unwrap_err().to_string(),
+            "key some. may make zones in dyn.example and example.net, not xdyn.example"
+        );
+        assert_eq!(
+            rights.may_create(&name("none"), &name("a.example")).unwrap_err().to_string(),
+            "key none. may make no zones, and a.example is none of ours"
+        );
+    }
+
+    #[test]
+    fn who_may_make_a_zone_may_change_it_unless_the_configuration_names_it() {
+        let mut rights = Rights::new();
+        rights.allow_creation(name("some"), Creation::Under(vec![name("dyn.example")]));
+        rights.insert_zone(name("kept.dyn.example"), vec![]);
+        let may = |apex: &str| rights.policy(&name(apex)).decide(&name("some"), &name(apex), Rtype::NS).is_ok();
+        assert!(may("a.dyn.example"));
+        assert!(!may("kept.dyn.example"));
+        assert!(!may("other.example"));
+    }
+}
