@@ -1,1 +1,129 @@
-//! The durable side: the journal of commits and the table that follows it.
+//! The durable side: a journal of commits, which is the truth, and a table of records that follows it.
+//!
+//! Decides when a commit is durable and what a start finds; leaves to others which commits are made. It stores
+//! commits, never requests. Synchronous: a caller with an event loop runs it on a thread of its own.
+//!
+//! Invariants:
+//! - When [`Store::append`] returns `Ok`, every commit of the group survives power loss. When it returns `Err`, none
+//!   of the group is part of the store, and the next append may work.
+//! - The table only ever holds what the journal made durable before. It may be thrown away at any time.
+
+mod commit;
+#[cfg(test)]
+mod encode;
+mod error;
+mod memory;
+
+pub use commit::{Actor, Commit, CommitKind};
+pub use error::StoreError;
+pub use memory::MemoryStore;
+
+use crate::wire::Name;
+use crate::zone::Serial;
+
+/// Where commits become durable.
+pub trait Store: Send {
+    /// Makes a group of commits durable with one disk sync, and returns the sequence number of the last. Sequence
+    /// numbers run 1, 2, ... over all zones.
+    ///
+    /// On an error none of the group is stored, and a later append may work again.
+    fn append(&mut self, commits: &[Commit]) -> Result<u64, StoreError>;
+
+    /// The sequence number of the last commit; 0 before the first.
+    fn last_seq(&self) -> u64;
+
+    /// The newest `max` commits of a zone; with `since`, the commits that lead from that serial to the zone's newest.
+    fn history(&self, zone: &Name, since: Option<Serial>, max: usize) -> Result<History, StoreError>;
+}
+
+/// Commits of one zone, read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// The commits, the oldest first.
+    pub commits: Vec<Logged>,
+    /// Whether this is all: from the asked serial on, or from the zone's first commit. Where a serial was asked for
+    /// that cannot be led from, this is false and there are no commits; IXFR then sends the whole zone (RFC 1995
+    /// section 4).
+    pub complete: bool,
+}
+
+/// A commit with its place in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    /// The sequence number, over all zones.
+    pub seq: u64,
+    /// The commit.
+    pub commit: Commit,
+}
+
+/// Picks from a zone's commits, the newest first, what [`Store::history`] promises.
+///
+/// Serials are compared for equality only: order would break where they wrap (RFC 1982), and a zone that was
+/// deleted and created again may use a serial twice, so the way back ends at a creation.
+fn select(
+    newest_first: impl Iterator<Item = Result<Logged, StoreError>>,
+    since: Option<Serial>,
+    max: usize,
+) -> Result<History, StoreError> {
+    let mut commits: Vec<Logged> = Vec::new();
+    let mut complete = since.is_none();
+    for logged in newest_first {
+        let logged = logged?;
+        if since == Some(logged.commit.to) {
+            complete = true;
+            break;
+        }
+        if commits.len() == max {
+            complete = false;
+            break;
+        }
+        if since.is_some() && logged.commit.kind != CommitKind::Change {
+            break;
+        }
+        commits.push(logged);
+    }
+    if since.is_some() && !complete {
+        commits.clear();
+    }
+    commits.reverse();
+    Ok(History { commits, complete })
+}
+
+/// Commits for the tests of this module and below.
+#[cfg(test)]
+mod samples {
+    use super::*;
+    use crate::wire::{Rtype, Ttl};
+    use crate::zone::{Changes, Key, Record};
+    use std::net::Ipv4Addr;
+
+    pub(super) fn a(owner: &str, ttl: u32, address: &str) -> Record {
+        let address: Ipv4Addr = address.parse().unwrap();
+        Record {
+            owner: Key::new(&Name::parse(owner).unwrap()),
+            rtype: Rtype::A,
+            ttl: Ttl::new(ttl),
+            rdata: address.octets().into(),
+        }
+    }
+
+    /// A change of `zone` to the serial `to` that adds these A records.
+    pub(super) fn change(zone: &str, to: u32, added: &[(&str, u32, &str)]) -> Commit {
+        let added = added.iter().map(|(owner, ttl, address)| a(owner, *ttl, address)).collect();
+        Commit {
+            zone: Name::parse(zone).unwrap(),
+            kind: CommitKind::Change,
+            from: Some(Serial(to.wrapping_sub(1))),
+            to: Serial(to),
+            time: 1,
+            actor: Actor::Key(Name::parse("laptop").unwrap()),
+            source: None,
+            changes: Changes { removed: Vec::new(), added },
+        }
+    }
+
+    /// The creation of `zone` with these A records.
+    pub(super) fn create(zone: &str, to: u32, added: &[(&str, u32, &str)]) -> Commit {
+        Commit { kind: CommitKind::Create, from: None, actor: Actor::Seed, ..change(zone, to, added) }
+    }
+}

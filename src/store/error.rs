@@ -1,0 +1,119 @@
+//! What can go wrong on the durable side, in words for the operator.
+
+use crate::wire::Name;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why the store could not open, append or read.
+#[derive(Debug)]
+pub enum StoreError {
+    /// Another process has the state directory.
+    InUse {
+        /// The state directory.
+        dir: PathBuf,
+        /// The process, as its lock file names it; empty where it does not.
+        process: String,
+    },
+    /// The operating system refused.
+    Io {
+        /// What was attempted: a verb that fits before the path.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The journal holds octets that were not written so, before commits that were answered.
+    Damaged {
+        /// The segment file.
+        path: PathBuf,
+        /// Where in it, in octets.
+        offset: u64,
+        /// What is wrong there.
+        why: String,
+    },
+    /// A file of a later version of the format.
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// A commit that the journal's format cannot hold.
+    TooLarge {
+        /// The zone it was for.
+        zone: Name,
+        /// What exceeds which bound.
+        what: &'static str,
+    },
+    /// The table failed, and making it anew did not help.
+    Table {
+        /// The table's directory.
+        path: PathBuf,
+        /// What sled said.
+        why: String,
+    },
+}
+
+impl StoreError {
+    /// Wraps an I/O error: `.map_err(StoreError::io("sync", path))`.
+    pub(super) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> StoreError {
+        let path = path.into();
+        move |source| StoreError::Io { doing, path, source }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::InUse { dir, process } => {
+                write!(f, "state directory {} is in use by ", dir.display())?;
+                match process.as_str() {
+                    "" => f.write_str("another process")?,
+                    number => write!(f, "process {number}")?,
+                }
+                f.write_str("; stop it or choose another --state-dir")
+            }
+            StoreError::Io { doing, path, source } => {
+                let remedy = match source.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        "make room; updates work again without a restart"
+                    }
+                    io::ErrorKind::PermissionDenied => "let the user that runs dyndns read and write there",
+                    io::ErrorKind::ReadOnlyFilesystem => "mount it writable or choose another --state-dir",
+                    io::ErrorKind::NotFound => "put it back or choose another --state-dir",
+                    _ => "check the disk and the system's log",
+                };
+                write!(f, "cannot {doing} {}: {source}; {remedy}", path.display())
+            }
+            StoreError::Damaged { path, offset, why } => write!(
+                f,
+                "cannot read the journal: {} is damaged at octet {offset}: {why}; answered updates would be lost by \
+                 going on, so restore this file from a backup, or move the whole state directory aside to begin again \
+                 from the zone files",
+                path.display()
+            ),
+            StoreError::Newer { path, version } => write!(
+                f,
+                "cannot read {}: it has format {version} and this dyndns reads format 1; run the version that wrote it",
+                path.display()
+            ),
+            StoreError::TooLarge { zone, what } => {
+                write!(f, "cannot store a commit of zone {zone}: {what}; split the change")
+            }
+            StoreError::Table { path, why } => write!(
+                f,
+                "cannot use the table {}: {why}; the journal holds every record: check the disk and start again",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // An I/O error's text stands in this error's own line already.
+        None
+    }
+}
