@@ -345,4 +345,19 @@ mod tests {
         let request = signed_as(&key, Algorithm::HmacSha256, 32, 5);
         assert!(verify(&keyring, &request, QUERY.len(), u64::MAX).is_err());
     }
+    proptest::proptest! {
+        #[test]
+        fn no_octets_make_verify_panic(message: Vec<u8>, at: usize, within in 0usize..64) {
+            let keyring = keyring(&["laptop:c2VjcmV0"]);
+            for at in [at, within, QUERY.len()] {
+                proptest::prop_assert!(verify(&keyring, &message, at, NOW).is_err());
+            }
+            // The octets after a request's names, which is where they are looked at.
+            let mut request = signed(&key("laptop:c2VjcmV0"));
+            for (place, octet) in request[QUERY.len() + 8..].iter_mut().skip(within).zip(&message) {
+                *place = *octet;
+            }
+            let _ = verify(&keyring, &request, QUERY.len(), NOW);
+        }
+    }
 }
