@@ -110,6 +110,25 @@ impl UpdatePolicy {
         Err(Denied(text.into()))
     }
 
+    /// Whether the holder of `key` may delete all that `owner` has, which is of `types`: a right to every one of
+    /// them will do. Where there is nothing, any right at that owner will.
+    ///
+    /// Errors: what the key may do instead.
+    pub fn decide_all(&self, key: &Name, owner: &Name, types: impl Iterator<Item = Rtype>) -> Result<(), Denied> {
+        let all = self.decide(key, owner, Rtype::ANY);
+        if all.is_ok() {
+            return all;
+        }
+        let mut any = false;
+        for rtype in types {
+            self.decide(key, owner, rtype)?;
+            any = true;
+        }
+        let covers =
+            |grant: &Grant| grant.effect == Effect::Allow && grant.key == *key && self.rule_covers(grant, owner);
+        if any || self.grants.iter().any(covers) { Ok(()) } else { all }
+    }
+
     fn rule_covers(&self, grant: &Grant, owner: &Name) -> bool {
         owner.is_in(&self.apex)
             && match grant.rule {

@@ -3,9 +3,15 @@
 //! Reads and writes octets; decides nothing about zones. Every reader takes any octets and returns an
 //! error rather than panic.
 
+mod compose;
+mod header;
+mod message;
 mod name;
 pub mod rdata;
 mod rtype;
 
+pub use compose::{Composer, Full, Mark, Place};
+pub use header::{Flags, Header, Opcode, Rcode};
+pub use message::{Edns, Malformed, Message, Question, RawRecord, Section};
 pub use name::{Labels, Name, NameError};
 pub use rtype::{Class, Rtype, Ttl};

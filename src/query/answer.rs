@@ -1,0 +1,229 @@
+//! The answer to one question of class IN (RFC 1034 section 4.3.2, RFC 2308, RFC 4592, RFC 6672, RFC 8482).
+
+use super::{Reason, Transport};
+use crate::wire::{Class, Composer, Flags, Full, Name, Place, Question, Rcode, Rtype, Ttl, rdata};
+use crate::zone::{Answer, KeyBuf, Lookup, Node, Rrset, Zone, ZoneSet, soa_of};
+use std::sync::Arc;
+
+/// What was written, beside the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) rcode: Rcode,
+    pub(super) reason: Reason,
+    /// Whether the first owner in the answer is ours (RFC 1035 section 4.1.1).
+    pub(super) authoritative: bool,
+}
+
+/// How many CNAME and DNAME steps an answer follows; from there the resolver goes on by itself.
+const CHAIN: usize = 16;
+
+/// Writes the answer to `question` into `composer`, whose question section is written.
+pub(super) fn answer(
+    zones: &ZoneSet,
+    question: &Question,
+    transport: Transport,
+    composer: &mut Composer<'_>,
+) -> Outcome {
+    let key = KeyBuf::new(&question.name);
+    let Some(zone) = nearest(zones, key.as_bytes(), question.rtype) else {
+        return Outcome { rcode: Rcode::REFUSED, reason: Reason::OutOfZone, authoritative: false };
+    };
+    let mut writer = Writer { zone, question, transport, composer, authoritative: true };
+    match writer.chain() {
+        Ok((rcode, reason)) => Outcome { rcode, reason, authoritative: writer.authoritative },
+        // Over TCP nothing larger can be sent: the zone holds what DNS cannot carry.
+        Err(Full) if transport == Transport::Tcp => {
+            Outcome { rcode: Rcode::SERVFAIL, reason: Reason::ServerFailure, authoritative: false }
+        }
+        Err(Full) => {
+            writer.composer.set(Flags::TC);
+            Outcome { rcode: Rcode::NOERROR, reason: Reason::Truncated, authoritative: writer.authoritative }
+        }
+    }
+}
+
+/// The zone that answers for a name. A DS question at a zone's own apex goes to the zone above it, where
+/// that is served here too (RFC 4035 section 3.1.4.1).
+fn nearest<'z>(zones: &'z ZoneSet, key: &[u8], rtype: Rtype) -> Option<&'z Arc<Zone>> {
+    let zone = zones.nearest(key)?;
+    if rtype == Rtype::DS && zone.apex_key().as_bytes() == key {
+        let above = crate::zone::parent_of(key).and_then(|parent| zones.nearest(parent));
+        return Some(above.unwrap_or(zone));
+    }
+    Some(zone)
+}
+
+struct Writer<'a, 'z, 'b> {
+    zone: &'z Zone,
+    question: &'a Question,
+    transport: Transport,
+    composer: &'a mut Composer<'b>,
+    authoritative: bool,
+}
+
+impl Writer<'_, '_, '_> {
+    /// Follows CNAMEs and DNAMEs inside the zone from the question's name to the last answer (RFC 1034
+    /// section 4.3.2, step 3).
+    fn chain(&mut self) -> Result<(Rcode, Reason), Full> {
+        let mut name = self.question.name;
+        // Only a chain pays for the room.
+        let mut seen: Option<[Name; CHAIN]> = None;
+        for step in 0..CHAIN {
+            let key = KeyBuf::new(&name);
+            let next = match self.zone.lookup(key.as_bytes(), self.question.rtype) {
+                Lookup::Found(Answer { node, .. }) => {
+                    let cname = node.rrset(Rtype::CNAME).filter(|_| !self.wants_cname_itself());
+                    match cname {
+                        Some(cname) => {
+                            self.rrset(Place::Answer, &name, cname)?;
+                            cname.rdatas().next().and_then(|rdata| rdata::target(Rtype::CNAME, rdata))
+                        }
+                        None => return self.found(&name, node),
+                    }
+                }
+                Lookup::Empty => return self.negative(Rcode::NOERROR, Reason::NoData),
+                Lookup::NxDomain => return self.negative(Rcode::NXDOMAIN, Reason::NxDomain),
+                Lookup::Delegation { below, ns } => {
+                    // RFC 1035 section 4.1.1: AA is about the first owner of the answer section.
+                    self.authoritative = step > 0;
+                    return self.referral(&name, below, ns);
+                }
+                Lookup::Dname { below, dname } => {
+                    let owner = ancestor(&name, below);
+                    self.rrset(Place::Answer, &owner, dname)?;
+                    let target = dname.rdatas().next().and_then(|rdata| rdata::target(Rtype::DNAME, rdata));
+                    let moved = target.and_then(|target| target.prefixed(name.prefix_before(&owner)?).ok());
+                    let Some(moved) = moved else {
+                        // RFC 6672 section 2.2: the new name would be too long.
+                        return Ok((Rcode::YXDOMAIN, Reason::Answered));
+                    };
+                    let cname = Rrset::one(Rtype::CNAME, dname.ttl, moved.as_bytes());
+                    self.rrset(Place::Answer, &name, &cname)?;
+                    Some(moved)
+                }
+            };
+            let seen = seen.get_or_insert([Name::root(); CHAIN]);
+            if let Some(slot) = seen.get_mut(step) {
+                *slot = name;
+            }
+            match next {
+                Some(target) if target.is_in(self.zone.apex()) && !seen.contains(&target) => name = target,
+                // The rest of the chain is another zone's, or a loop: the resolver has what there is.
+                _ => return Ok((Rcode::NOERROR, Reason::Answered)),
+            }
+        }
+        Ok((Rcode::NOERROR, Reason::Answered))
+    }
+
+    /// Whether the question is answered by a CNAME record itself (RFC 1034 section 3.6.2).
+    fn wants_cname_itself(&self) -> bool {
+        matches!(self.question.rtype, Rtype::CNAME | Rtype::ANY)
+    }
+
+    /// The name's own records of the type asked for.
+    fn found(&mut self, name: &Name, node: &Node) -> Result<(Rcode, Reason), Full> {
+        if self.question.rtype == Rtype::ANY {
+            return self.any(name, node);
+        }
+        let Some(rrset) = node.rrset(self.question.rtype) else {
+            return self.negative(Rcode::NOERROR, Reason::NoData);
+        };
+        self.rrset(Place::Answer, name, rrset)?;
+        self.addresses(rrset);
+        Ok((Rcode::NOERROR, Reason::Answered))
+    }
+
+    /// ANY: over UDP one RRset stands for all (RFC 8482 section 4.1), so that small questions make no large
+    /// answers; over TCP, where the source is known, all of them (section 4.4).
+    fn any(&mut self, name: &Name, node: &Node) -> Result<(Rcode, Reason), Full> {
+        let few = match self.transport {
+            Transport::Udp => 1,
+            Transport::Tcp => usize::MAX,
+        };
+        for rrset in node.rrsets().take(few) {
+            self.rrset(Place::Answer, name, rrset)?;
+        }
+        Ok((Rcode::NOERROR, Reason::Answered))
+    }
+
+    /// NXDOMAIN or NODATA: the SOA in the authority section, its TTL at most its minimum (RFC 2308 section 3).
+    fn negative(&mut self, rcode: Rcode, reason: Reason) -> Result<(Rcode, Reason), Full> {
+        if let Some((rrset, soa)) = self.zone.soa().and_then(|rrset| Some((rrset, soa_of(rrset)?))) {
+            let ttl = rrset.ttl.min(Ttl::new(soa.minimum));
+            self.rrset_with_ttl(Place::Authority, self.zone.apex(), rrset, ttl)?;
+        }
+        Ok((rcode, reason))
+    }
+
+    /// The NS RRset of the zone below and the addresses of name servers that lie in it (RFC 1034 section
+    /// 4.2.1). Those addresses are needed: where they do not fit the reply is truncated (RFC 9471 section 3).
+    fn referral(&mut self, name: &Name, below: usize, ns: &Rrset) -> Result<(Rcode, Reason), Full> {
+        let cut = ancestor(name, below);
+        self.rrset(Place::Authority, &cut, ns)?;
+        let targets = || ns.rdatas().filter_map(|rdata| rdata::target(Rtype::NS, rdata));
+        for target in targets().filter(|target| target.is_in(&cut)) {
+            self.glue(&target)?;
+        }
+        for target in targets().filter(|target| !target.is_in(&cut) && target.is_in(self.zone.apex())) {
+            if self.glue(&target).is_err() {
+                break;
+            }
+        }
+        Ok((Rcode::NOERROR, Reason::Referral))
+    }
+
+    /// The addresses that the zone holds for a name server, whether its own or glue.
+    fn glue(&mut self, target: &Name) -> Result<(), Full> {
+        let Some(node) = self.zone.node(KeyBuf::new(target).as_bytes()) else { return Ok(()) };
+        for rrset in [Rtype::A, Rtype::AAAA].iter().filter_map(|rtype| node.rrset(*rtype)) {
+            self.rrset(Place::Additional, target, rrset)?;
+        }
+        Ok(())
+    }
+
+    /// The addresses of the hosts that NS, MX and SRV records name (RFC 1035 section 3.3, RFC 2782), as far as
+    /// they fit: a resolver can ask for them.
+    fn addresses(&mut self, rrset: &Rrset) {
+        if !matches!(rrset.rtype, Rtype::NS | Rtype::MX | Rtype::SRV) {
+            return;
+        }
+        for target in rrset.rdatas().filter_map(|rdata| rdata::target(rrset.rtype, rdata)) {
+            if !target.is_in(self.zone.apex()) {
+                continue;
+            }
+            let Lookup::Found(Answer { node, .. }) = self.zone.lookup(KeyBuf::new(&target).as_bytes(), Rtype::A) else {
+                continue;
+            };
+            for addresses in [Rtype::A, Rtype::AAAA].iter().filter_map(|rtype| node.rrset(*rtype)) {
+                if self.rrset(Place::Additional, &target, addresses).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn rrset(&mut self, place: Place, owner: &Name, rrset: &Rrset) -> Result<(), Full> {
+        self.rrset_with_ttl(place, owner, rrset, rrset.ttl)
+    }
+
+    /// One RRset, whole or not at all (RFC 2181 section 5.1).
+    fn rrset_with_ttl(&mut self, place: Place, owner: &Name, rrset: &Rrset, ttl: Ttl) -> Result<(), Full> {
+        let mark = self.composer.mark();
+        for rdata in rrset.rdatas() {
+            if let Err(full) = self.composer.record(place, owner, rrset.rtype, Class::IN, ttl, rdata) {
+                self.composer.rewind(mark);
+                return Err(full);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name so many labels up.
+fn ancestor(name: &Name, below: usize) -> Name {
+    let mut name = *name;
+    for _ in 0..below {
+        name = name.parent().unwrap_or(Name::root());
+    }
+    name
+}

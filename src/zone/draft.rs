@@ -1,0 +1,88 @@
+//! A zone under change: what an update or an import builds before it becomes [`Changes`].
+
+use super::{Changes, Key, Node, Record, Rrset, Serial, Zone};
+use crate::wire::{Rtype, Ttl};
+use std::collections::BTreeMap;
+
+/// A zone and the owners that differ from it so far. The zone itself stays as it is.
+#[derive(Debug)]
+pub struct Draft<'z> {
+    base: &'z Zone,
+    touched: BTreeMap<Key, Node>,
+}
+
+impl<'z> Draft<'z> {
+    /// A draft that does not differ from `base` yet.
+    pub fn new(base: &'z Zone) -> Draft<'z> {
+        Draft { base, touched: BTreeMap::new() }
+    }
+
+    /// What `owner` has in the draft.
+    pub fn node(&self, owner: &[u8]) -> Node {
+        match self.touched.get(owner).or_else(|| self.base.node(owner)) {
+            Some(node) => node.clone(),
+            None => Node::empty(),
+        }
+    }
+
+    /// Gives `owner` other records.
+    pub fn set(&mut self, owner: &Key, node: Node) {
+        self.touched.insert(owner.clone(), node);
+    }
+
+    /// Adds one record, or replaces the one of equal data; the whole RRset takes the TTL (RFC 2181 section 5.2).
+    pub fn add(&mut self, owner: &Key, rtype: Rtype, ttl: Ttl, rdata: &[u8]) {
+        let node = self.node(owner.as_bytes());
+        let rrset = match node.rrset(rtype) {
+            Some(rrset) => rrset.plus(ttl, rdata),
+            None => Rrset::one(rtype, ttl, rdata),
+        };
+        self.set(owner, node.with(rrset));
+    }
+
+    /// The difference to the base. Where there is one and the SOA was not set to another serial, the serial
+    /// moves on by one (RFC 2136 section 3.6).
+    pub fn finish(mut self) -> Changes {
+        let changes = self.difference();
+        let apex = self.base.apex_key().clone();
+        let node = self.node(apex.as_bytes());
+        let Some((rrset, mut soa)) = node.rrset(Rtype::SOA).and_then(|rrset| Some((rrset, super::soa_of(rrset)?)))
+        else {
+            return changes;
+        };
+        if changes.is_empty() || soa.serial != self.base.serial().0 {
+            return changes;
+        }
+        soa.serial = Serial(soa.serial).next().0;
+        let moved = Rrset::one(Rtype::SOA, rrset.ttl, &soa.to_rdata());
+        self.set(&apex, node.with(moved));
+        self.difference()
+    }
+
+    /// Record by record, what the touched owners lost and gained.
+    fn difference(&self) -> Changes {
+        let mut changes = Changes::default();
+        let none = Node::empty();
+        for (owner, new) in &self.touched {
+            let old = self.base.node(owner.as_bytes()).unwrap_or(&none);
+            collect(owner, old, new, &mut changes.removed);
+            collect(owner, new, old, &mut changes.added);
+        }
+        changes.removed.sort();
+        changes.added.sort();
+        changes
+    }
+}
+
+/// The records of `from` that `other` has not, to the letter and with the same TTL.
+fn collect(owner: &Key, from: &Node, other: &Node, into: &mut Vec<Record>) {
+    for rrset in from.rrsets() {
+        let twin = other.rrset(rrset.rtype);
+        for rdata in rrset.rdatas() {
+            let stays = twin.is_some_and(|twin| twin.ttl == rrset.ttl && twin.rdatas().any(|theirs| theirs == rdata));
+            if !stays {
+                into.push(Record { owner: owner.clone(), rtype: rrset.rtype, ttl: rrset.ttl, rdata: rdata.into() });
+            }
+        }
+    }
+}
