@@ -7,13 +7,13 @@ use crate::wire::{Name, NameError};
 impl Field {
     /// The octets that this field takes of `rest`, which follows the data `before` it; an error where they
     /// are not a valid field.
-    pub(super) fn len(self, before: &[u8], rest: &[u8]) -> Result<usize, Fault> {
+    pub(crate) fn len(self, before: &[u8], rest: &[u8]) -> Result<usize, Fault> {
         let all = rest.len();
         match self {
             Field::Name => name_len(rest),
             Field::OptionalName if rest.is_empty() => Ok(0),
             Field::OptionalName => name_len(rest),
-            Field::U8 | Field::Algorithm => fixed(rest, 1),
+            Field::U8 | Field::Algorithm | Field::Relay => fixed(rest, 1),
             Field::U16 | Field::Type | Field::CertificateType => fixed(rest, 2),
             Field::U32 | Field::Seconds | Field::Time | Field::Ipv4 => fixed(rest, 4),
             Field::Groups => fixed(rest, 8),

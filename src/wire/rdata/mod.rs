@@ -26,7 +26,7 @@ pub struct RdataError {
 
 /// What is wrong with the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
+pub(crate) enum Fault {
     Short,
     Trailing,
     TooLong,

@@ -77,6 +77,8 @@ pub(crate) enum Field {
     Eui(usize),
     /// 64 bits in four groups of hexadecimal digits (RFC 6742 section 2.1.2).
     Groups,
+    /// AMTRELAY's discovery bit and kind of relay in one octet, written apart (RFC 8777 section 4.3.1).
+    Relay,
     /// Nothing, an address or a name, as the low bits of the data's second octet say (RFC 4025 section 2.5,
     /// RFC 8777 section 4.2.4).
     Gateway,
@@ -158,7 +160,7 @@ pub(crate) fn shape(rtype: Rtype) -> Shape {
         Rtype::EUI64 => (Opaque, &[Eui(8)]),
         Rtype::URI => (Opaque, &[U16, U16, Text(1)]),
         Rtype::CAA => (Opaque, &[U8, Tag, Text(0)]),
-        Rtype::AMTRELAY => (Opaque, &[U8, U8, Gateway]),
+        Rtype::AMTRELAY => (Opaque, &[U8, Relay, Gateway]),
         Rtype::DOA => (Opaque, &[U32, U32, U8, String, Any(0)]),
         _ => (Opaque, &[Any(0)]),
     };
