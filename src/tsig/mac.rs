@@ -1,4 +1,4 @@
-//! The keyed hashes, and the MACs that they give.
+//! The keyed hashes, which overwrite what they hold of the secret when dropped, and the MACs that they give.
 
 use super::{Algorithm, Secret};
 use hmac::{Hmac, KeyInit, Mac as _};
@@ -134,6 +134,16 @@ mod tests {
             assert_eq!(hex(&mac), expected, "{algorithm}");
             assert_eq!(mac.as_bytes().len(), algorithm.full_len());
         }
+    }
+
+    #[test]
+    fn hashes_overwrite_what_they_hold_of_the_secret() {
+        // An HMAC is two of these hashes, keyed, and nothing else.
+        fn overwrites<T: zeroize::ZeroizeOnDrop>() {}
+        overwrites::<md5::Md5>();
+        overwrites::<sha1::Sha1>();
+        overwrites::<sha2::Sha256>();
+        overwrites::<sha2::Sha512>();
     }
 
     #[test]
