@@ -9,6 +9,7 @@ pub mod query;
 pub mod server;
 pub mod store;
 pub mod sys;
+pub mod transfer;
 pub mod tsig;
 pub mod update;
 pub mod wire;

@@ -7,7 +7,7 @@ mod answer;
 mod reply;
 mod respond;
 
-pub use reply::{Reply, refuse, reject, reply_to_update};
+pub use reply::{Reply, refuse, reject, reply_with};
 pub use respond::{Reason, Verdict, respond};
 
 use crate::tsig::Keyring;

@@ -90,9 +90,9 @@ pub fn reject(
     rejection.append(buffer, len).ok()
 }
 
-/// The reply to an update: its code and the zone section (RFC 2136 section 3.8), signed where the request
-/// was. `None` where the buffer is too small.
-pub fn reply_to_update(
+/// A reply without records: the code and the question, which in an update is the zone section (RFC 2136
+/// section 3.8), signed where the request was. `None` where the buffer is too small.
+pub fn reply_with(
     message: &Message<'_>,
     limits: &Limits,
     transport: Transport,

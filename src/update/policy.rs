@@ -110,6 +110,11 @@ impl UpdatePolicy {
         Err(Denied(text.into()))
     }
 
+    /// Whether the holder of `key` may change anything at all in the zone.
+    pub fn knows(&self, key: &Name) -> bool {
+        self.grants.iter().any(|grant| grant.effect == Effect::Allow && grant.key == *key)
+    }
+
     /// Whether the holder of `key` may delete all that `owner` has, which is of `types`: a right to every one of
     /// them will do. Where there is nothing, any right at that owner will.
     ///
