@@ -39,9 +39,12 @@ impl Iterator for Generate<'_> {
             if index > 0 && !word.joined {
                 line.push(' ');
             }
-            let quote = if word.quoted { "\"" } else { "" };
+            // BIND takes quotes away that hold all of the data, as in `MX "10 mail$"`.
+            let whole = word.quoted && index + 1 == self.words.len();
+            let text = if whole { word.text.replace("\\\"", "\"") } else { word.text.to_owned() };
+            let quote = if word.quoted && !whole { "\"" } else { "" };
             line.push_str(quote);
-            if let Err(error) = substitute(word.text, number, &mut line) {
+            if let Err(error) = substitute(&text, number, &mut line) {
                 return Some(Err(error));
             }
             line.push_str(quote);

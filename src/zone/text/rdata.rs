@@ -171,12 +171,12 @@ impl<'a> Words<'a> {
             Field::Hash => counted(self.one("a hash in base32", unbase32)?, octets)?,
             Field::Bitmap => self.bitmap(octets)?,
             Field::Eui(size) => {
-                let pairs = |text: &str| grouped(text, '-', size, 2);
+                let pairs = |text: &str| grouped(text, '-', size, 2).filter(|_| text.len() == 3 * size - 1);
                 octets.extend(self.one("pairs of hex digits joined by -", pairs)?);
             }
             Field::Groups => {
                 let groups = |text: &str| grouped(text, ':', 4, 4);
-                octets.extend(self.one("four groups of four hex digits joined by :", groups)?);
+                octets.extend(self.one("four groups of up to four hex digits joined by :", groups)?);
             }
             Field::Relay => {
                 let optional: u8 = self.one("0 or 1", |text| number(text).filter(|&bit: &u8| bit <= 1))?;
@@ -266,11 +266,12 @@ fn counted(text: Vec<u8>, octets: &mut Vec<u8>) -> Result<(), String> {
     Ok(())
 }
 
-/// `count` groups of `digits` hex digits.
+/// `count` groups of up to `digits` hex digits.
 fn grouped(text: &str, separator: char, count: usize, digits: usize) -> Option<Vec<u8>> {
     let groups: Vec<&str> = text.split(separator).collect();
-    let whole = groups.len() == count && groups.iter().all(|group| group.len() == digits);
-    whole.then(|| unhex(&groups.concat())).flatten()
+    let whole = groups.len() == count && groups.iter().all(|group| (1..=digits).contains(&group.len()));
+    let padded: String = groups.iter().map(|group| format!("{group:0>digits$}")).collect();
+    whole.then(|| unhex(&padded)).flatten()
 }
 
 /// A DNSSEC algorithm number, or its mnemonic.

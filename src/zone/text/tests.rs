@@ -79,7 +79,7 @@ fn an_included_file_keeps_its_origin_and_owner_to_itself() {
 #[test]
 fn generate_writes_a_line_for_each_number() {
     assert_eq!(
-        records("$GENERATE 1-5/2 h$ 60 A 192.0.2.${10}\n$GENERATE 2-2 x TXT \"${0,3,x} \\$\"\n"),
+        records("$GENERATE 1-5/2 h$ 60 A 192.0.2.${10}\n$GENERATE 2-2 x TXT \"\\\"${0,3,x} \\$\\\"\"\n"),
         [
             "h1.example.com 60 A 192.0.2.11",
             "h3.example.com 60 A 192.0.2.13",
