@@ -2,6 +2,8 @@
 //!
 //! Where `named-checkzone` is not installed, the comparison is named and skipped.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure to be seen")]
+
 use dyndns::wire::{Name, Rtype, rdata};
 use dyndns::zone::text::{ParsedZone, parse, rdata_to_text, write_zone};
 use dyndns::zone::{Key, Record};
