@@ -38,6 +38,7 @@ pub enum CommitKind {
 }
 
 /// Who made a commit.
+#[allow(clippy::large_enum_variant, reason = "names live on the stack everywhere, and a commit has one actor")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
     /// The holder of a TSIG key.

@@ -57,7 +57,7 @@ pub(super) enum Unreadable {
 
 /// Appends the octets of `commit` to `out`.
 pub(super) fn encode(commit: &Commit, out: &mut Vec<u8>) -> Result<(), StoreError> {
-    let too_large = |what| StoreError::TooLarge { zone: commit.zone, what };
+    let too_large = |what| StoreError::TooLarge { zone: commit.zone.into(), what };
     out.push(FORM);
     out.push(match commit.kind {
         CommitKind::Create => 0,

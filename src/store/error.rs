@@ -43,7 +43,7 @@ pub enum StoreError {
     /// A commit that the journal's format cannot hold.
     TooLarge {
         /// The zone it was for.
-        zone: Name,
+        zone: Box<Name>,
         /// What exceeds which bound.
         what: &'static str,
     },

@@ -9,14 +9,24 @@
 //! - The table only ever holds what the journal made durable before. It may be thrown away at any time.
 
 mod commit;
-#[cfg(test)]
+mod disk;
 mod encode;
 mod error;
+mod follower;
+mod journal;
 mod memory;
+mod note;
+#[cfg(test)]
+mod power;
+mod recovery;
+mod segment;
+mod table;
 
 pub use commit::{Actor, Commit, CommitKind};
 pub use error::StoreError;
 pub use memory::MemoryStore;
+pub use note::RecoveryNote;
+pub use recovery::{DiskStore, LoadedZone, StoreOptions};
 
 use crate::wire::Name;
 use crate::zone::Serial;
@@ -34,6 +44,12 @@ pub trait Store: Send {
 
     /// The newest `max` commits of a zone; with `since`, the commits that lead from that serial to the zone's newest.
     fn history(&self, zone: &Name, since: Option<Serial>, max: usize) -> Result<History, StoreError>;
+
+    /// A fault of the table since the last question; told once, for the log. Answers and appends go on without it, and
+    /// the next start rebuilds it.
+    fn table_fault(&mut self) -> Option<StoreError> {
+        None
+    }
 }
 
 /// Commits of one zone, read back.

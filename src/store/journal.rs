@@ -1,0 +1,380 @@
+//! The journal: every commit there ever was, in the order they were answered. It is the truth.
+//!
+//! # Files
+//!
+//! The directory holds segments, `NNNNNNNNNNNNNNNNNNNN.seg`, named by the sequence number of their first frame. A
+//! second segment with the same first frame (see below) is `NNNNNNNNNNNNNNNNNNNN.G.seg`, G = 1, 2, ... Segments are
+//! made as `next.tmp`: zeros to their full size, then the header, then a sync, and only then are renamed, so a
+//! segment under its own name always has its header. All numbers are big-endian.
+//!
+//! | offset | octets | a segment                                                                           |
+//! |--------|--------|-------------------------------------------------------------------------------------|
+//! | 0      | 8      | `dyndnsJ` and a newline                                                              |
+//! | 8      | 4      | version: 1                                                                          |
+//! | 12     | 8      | sequence number of its first frame                                                  |
+//! | 20     | 16     | chain hash before its first frame; that of the very first segment is random          |
+//! | 36     | 4      | CRC-32 of octets 0 to 35                                                            |
+//! | 40     | 24     | zeros                                                                               |
+//! | 64     |        | frames, one after the other                                                         |
+//! |        |        | zeros to the end                                                                    |
+//!
+//! | offset | octets | a frame                                                                             |
+//! |--------|--------|-------------------------------------------------------------------------------------|
+//! | 0      | 4      | length of the payload, never 0                                                      |
+//! | 4      | 4      | CRC-32 of: octets 20 to 35 of the segment, octets 0 to 3 and 8 to the end of the frame |
+//! | 8      | 8      | sequence number: one more than the frame before                                     |
+//! | 16     | 4      | how many frames of its group stand before it; a group is what shared one sync       |
+//! | 20     | 16     | chain hash: the first 16 octets of SHA-256 of the chain hash before and the payload |
+//! | 36     |        | payload: one commit, as [`super::encode`] writes it                                 |
+//!
+//! # Writing
+//!
+//! A group of frames is written over preallocated zeros and made durable with one fdatasync. Where it does not fit, a
+//! new segment begins; a group larger than a segment gets one of its own size.
+//!
+//! After a failed write or sync nobody knows what the disk holds. Nothing is ever written behind such octets: the
+//! next group begins a new segment, whose header says which sequence number it starts with. Frames of an earlier
+//! segment from that number on were never answered, and reading skips them.
+//!
+//! # Reading after a crash
+//!
+//! In the last segment, what follows the last whole frame is a write that was never finished, and is cut, unless a whole
+//! frame of a later group stands behind it. That, and anything amiss in an earlier segment, is damage to commits that
+//! were answered, and the journal refuses to open.
+
+use super::disk::Disk;
+use super::encode::{self, Unreadable};
+use super::segment::{Chain, Frame, Frames, Group, HEADER, Header, HeaderError, Tail};
+use super::{Commit, History, Logged, RecoveryNote, StoreError, select};
+use crate::wire::Name;
+use crate::zone::Serial;
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+/// The open journal.
+pub(super) struct Journal {
+    dir: PathBuf,
+    disk: Box<dyn Disk>,
+    /// How large a segment is made, in octets.
+    segment_size: usize,
+    /// Every segment, the oldest first.
+    segments: Vec<Segment>,
+    /// The segment that the next group goes to, unless it must begin a new one.
+    current: Option<Current>,
+    /// The sequence number of the next commit.
+    next: u64,
+    /// The chain hash after the last commit.
+    chain: Chain,
+    /// The latest segment that was made or tried, so that no name is used twice.
+    latest: Option<Order>,
+}
+
+/// What segments are ordered by: the sequence number of the first frame, and the generation.
+type Order = (u64, u32);
+
+struct Segment {
+    path: PathBuf,
+    first: u64,
+}
+
+struct Current {
+    file: File,
+    path: PathBuf,
+    header: Header,
+    at: usize,
+    size: usize,
+}
+
+/// The name of a segment while it is being made.
+const UNFINISHED: &str = "next.tmp";
+
+impl Journal {
+    /// Opens or begins the journal in `dir`: reads all of it, checks every frame, cuts a torn tail.
+    pub(super) fn open(
+        dir: &Path,
+        segment_size: usize,
+        mut disk: Box<dyn Disk>,
+        notes: &mut Vec<RecoveryNote>,
+    ) -> Result<Journal, StoreError> {
+        fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
+        // Also of a directory that is there already: whoever made it, or a segment in it, may have been killed before
+        // its name was durable.
+        for dir in [dir.parent().unwrap_or(dir), dir] {
+            disk.sync_dir(dir).map_err(StoreError::io("sync", dir))?;
+        }
+        // A crash while a segment was being made leaves this; it holds nothing yet.
+        match fs::remove_file(dir.join(UNFINISHED)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::io("remove", dir.join(UNFINISHED))(error));
+            }
+            _ => {}
+        }
+        let mut found = list(dir)?;
+        found.sort_by_key(|(place, _)| *place);
+        let latest = found.last().map(|(place, _)| *place);
+        let segments = found.into_iter().map(|((first, _), path)| Segment { path, first }).collect::<Vec<_>>();
+        let mut journal = Journal {
+            dir: dir.to_owned(),
+            disk,
+            segment_size,
+            segments,
+            current: None,
+            next: 1,
+            // Random, so that no client can foresee a CRC, and so that a table can tell another journal from its own.
+            chain: random()?,
+            latest,
+        };
+        for index in 0..journal.segments.len() {
+            journal.read_in(index, notes)?;
+        }
+        Ok(journal)
+    }
+
+    /// The sequence number of the last commit; 0 before the first.
+    pub(super) fn last(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// Makes the commits durable, all or none, and returns their frames.
+    pub(super) fn append(&mut self, commits: &[Commit]) -> Result<Group, StoreError> {
+        let mut group = Group::new(commits, self.next, self.chain)?;
+        let Some(last) = group.frames.last().copied() else { return Ok(group) };
+        let size = group.octets.len();
+        let mut current = match self.current.take() {
+            Some(current) if current.size - current.at >= size => current,
+            // Should this fail, `self.current` stays empty: the new segment may have got its name, and then nothing
+            // may be written to the one before it any more.
+            _ => self.begin(HEADER + size)?,
+        };
+        group.seal(&current.header);
+        let written = match self.disk.write_at(&current.file, &group.octets, current.at as u64) {
+            Ok(()) => self.disk.sync(&current.file).map_err(StoreError::io("sync", &current.path)),
+            Err(error) => Err(StoreError::io("write", &current.path)(error)),
+        };
+        if let Err(error) = written {
+            // `self.current` stays empty: the next group begins a segment. Should the process end before that, a
+            // start would find these frames whole, and take them, although their updates were refused; so break the
+            // first of them, where the disk still lets us. A failure of that changes nothing.
+            let _ = self.disk.write_at(&current.file, &[0; super::segment::FRAME], current.at as u64);
+            let _ = self.disk.sync(&current.file);
+            return Err(error);
+        }
+        current.at += size;
+        self.current = Some(current);
+        self.next = last.seq + 1;
+        self.chain = last.chain;
+        Ok(group)
+    }
+
+    /// Calls `visit` with every frame from the sequence number `from` on.
+    pub(super) fn replay<E: From<StoreError>>(
+        &self,
+        from: u64,
+        mut visit: impl FnMut(&Frame<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for index in 0..self.segments.len() {
+            if self.end_of(index) <= from {
+                continue;
+            }
+            let (octets, path) = self.octets(index)?;
+            for frame in self.frames(index, &octets, path)?.iter().filter(|frame| frame.seq >= from) {
+                visit(frame)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The commits of a zone, as [`super::Store::history`] has it. Reads back from the newest segment.
+    pub(super) fn history(&self, zone: &Name, since: Option<Serial>, max: usize) -> Result<History, StoreError> {
+        let segments = (0..self.segments.len()).rev().flat_map(|index| match self.of_zone(index, zone) {
+            Ok(logged) => logged.into_iter().rev().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        });
+        select(segments, since, max)
+    }
+
+    /// The error for a frame of which the checks hold and the commit does not.
+    pub(super) fn unreadable(&self, seq: u64, why: Unreadable) -> StoreError {
+        let segment = self.segments.iter().rev().find(|segment| segment.first <= seq);
+        let path = segment.map_or_else(|| self.dir.clone(), |segment| segment.path.clone());
+        match why {
+            Unreadable::Newer(version) => StoreError::Newer { path, version: version.into() },
+            Unreadable::Broken => {
+                StoreError::Damaged { path, offset: 0, why: format!("commit {seq} does not follow the format") }
+            }
+        }
+    }
+
+    /// Reads a segment at the start: moves `next` and `chain` on, and sets `current` where it is the last.
+    fn read_in(&mut self, index: usize, notes: &mut Vec<RecoveryNote>) -> Result<(), StoreError> {
+        let (mut octets, path) = self.octets(index)?;
+        let path = path.to_owned();
+        let mut frames = open_frames(&octets, &path)?;
+        let header = Header { first: frames.seq, chain: frames.chain };
+        let damaged = |offset: usize, why| Err(StoreError::Damaged { path: path.clone(), offset: offset as u64, why });
+        if header.first != self.segments.get(index).map_or(0, |segment| segment.first) {
+            return damaged(12, "the header's first sequence number is not the file's name".into());
+        }
+        if header.first != self.next {
+            return damaged(12, format!("it begins with commit {}, but {} is missing", header.first, self.next));
+        }
+        if index == 0 {
+            self.chain = header.chain;
+        } else if header.chain != self.chain {
+            return damaged(20, "it does not follow the segment before it".into());
+        }
+        if index + 1 < self.segments.len() {
+            if let Some(last) = self.frames(index, &octets, &path)?.last() {
+                (self.next, self.chain) = (last.seq + 1, last.chain);
+            }
+            return Ok(());
+        }
+        while frames.next().is_some() {}
+        let (at, next, chain) = (frames.at, frames.seq, frames.chain);
+        match frames.tail() {
+            Tail::Clean => {}
+            Tail::Torn => notes.push(RecoveryNote::TailCut { path: path.clone(), offset: at as u64, commit: next }),
+            Tail::Damaged { whole_at } => {
+                return damaged(at, format!("commit {next} is not whole, but a later one at octet {whole_at} is"));
+            }
+        }
+        (self.next, self.chain) = (next, chain);
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(StoreError::io("open", &path))?;
+        // After a failed sync the page cache may show octets that never reached the disk, and after a kill octets that
+        // have not yet. Whatever is taken for durable from here on is therefore written once more, torn tail
+        // cut, and synced.
+        if let Some(tail) = octets.get_mut(at..) {
+            tail.fill(0);
+        }
+        self.disk.write_at(&file, &octets, 0).map_err(StoreError::io("write", &path))?;
+        self.disk.sync(&file).map_err(StoreError::io("sync", &path))?;
+        self.current = Some(Current { file, header, at, size: octets.len(), path });
+        Ok(())
+    }
+
+    /// Makes a segment for the next commit, at least `least` octets large.
+    fn begin(&mut self, least: usize) -> Result<Current, StoreError> {
+        let generation = match self.latest {
+            Some((first, generation)) if first == self.next => generation + 1,
+            _ => 0,
+        };
+        self.latest = Some((self.next, generation));
+        let path = self.dir.join(name_of(self.next, generation));
+        let unfinished = self.dir.join(UNFINISHED);
+        let size = least.max(self.segment_size);
+        let header = Header { first: self.next, chain: self.chain };
+        let made = self.make(&unfinished, &path, size, &header);
+        if made.is_err() {
+            // On a full disk the room matters more than the file; a failure to remove it changes nothing. Where the
+            // rename went through, the empty segment may stay: it has a name of its own.
+            let _ = fs::remove_file(&unfinished);
+        }
+        let file = made?;
+        self.segments.push(Segment { path: path.clone(), first: self.next });
+        Ok(Current { file, path, header, at: HEADER, size })
+    }
+
+    fn make(&mut self, unfinished: &Path, path: &Path, size: usize, header: &Header) -> Result<File, StoreError> {
+        let file = self.disk.create(unfinished).map_err(StoreError::io("create", path))?;
+        let zeros = vec![0; size.min(1 << 20)];
+        let mut at = 0;
+        while at < size {
+            let octets = zeros.get(..zeros.len().min(size - at)).unwrap_or_default();
+            self.disk.write_at(&file, octets, at as u64).map_err(StoreError::io("write", path))?;
+            at += octets.len();
+        }
+        self.disk.write_at(&file, &header.octets(), 0).map_err(StoreError::io("write", path))?;
+        self.disk.sync(&file).map_err(StoreError::io("sync", path))?;
+        self.disk.rename(unfinished, path).map_err(StoreError::io("create", path))?;
+        self.disk.sync_dir(&self.dir).map_err(StoreError::io("sync", &self.dir))?;
+        Ok(file)
+    }
+
+    /// The sequence number that the segment after this one begins with.
+    fn end_of(&self, index: usize) -> u64 {
+        self.segments.get(index + 1).map_or(self.next, |segment| segment.first)
+    }
+
+    fn octets(&self, index: usize) -> Result<(Vec<u8>, &Path), StoreError> {
+        let path = self.segments.get(index).map_or(self.dir.as_path(), |segment| segment.path.as_path());
+        Ok((fs::read(path).map_err(StoreError::io("read", path))?, path))
+    }
+
+    /// The answered frames of a segment, all of them: damage since the start is an error here too.
+    fn frames<'a>(&self, index: usize, octets: &'a [u8], path: &Path) -> Result<Vec<Frame<'a>>, StoreError> {
+        let end = self.end_of(index);
+        let mut frames = open_frames(octets, path)?;
+        let mut found = Vec::new();
+        while frames.seq < end {
+            let (offset, seq) = (frames.at as u64, frames.seq);
+            let damaged = || StoreError::Damaged {
+                path: path.to_owned(),
+                offset,
+                why: format!("commit {seq} is not whole, although later ones were written"),
+            };
+            found.push(frames.next().ok_or_else(damaged)?);
+        }
+        Ok(found)
+    }
+
+    /// The commits of a zone in one segment, the oldest first.
+    fn of_zone(&self, index: usize, zone: &Name) -> Result<Vec<Logged>, StoreError> {
+        let (octets, path) = self.octets(index)?;
+        let mut found = Vec::new();
+        for frame in self.frames(index, &octets, path)? {
+            let unreadable = |why| self.unreadable(frame.seq, why);
+            if encode::read(frame.payload).map_err(unreadable)?.commit.zone == *zone {
+                let commit = encode::decode(frame.payload).map_err(unreadable)?;
+                found.push(Logged { seq: frame.seq, commit });
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn open_frames<'a>(octets: &'a [u8], path: &Path) -> Result<Frames<'a>, StoreError> {
+    Frames::new(octets).map_err(|error| match error {
+        HeaderError::Newer(version) => StoreError::Newer { path: path.to_owned(), version },
+        broken => StoreError::Damaged { path: path.to_owned(), offset: 0, why: broken.to_string() },
+    })
+}
+
+/// The segments in `dir`.
+fn list(dir: &Path) -> Result<Vec<(Order, PathBuf)>, StoreError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(StoreError::io("read", dir))? {
+        let path = entry.map_err(StoreError::io("read", dir))?.path();
+        if let Some(place) = path.file_name().and_then(|name| place_of(name.to_str()?)) {
+            found.push((place, path));
+        }
+    }
+    Ok(found)
+}
+
+fn name_of(first: u64, generation: u32) -> String {
+    match generation {
+        0 => format!("{first:020}.seg"),
+        later => format!("{first:020}.{later}.seg"),
+    }
+}
+
+fn place_of(name: &str) -> Option<Order> {
+    let stem = name.strip_suffix(".seg")?;
+    let (first, generation) = match stem.split_once('.') {
+        None => (stem, 0),
+        Some((first, generation)) => (first, generation.parse().ok()?),
+    };
+    let place = (first.parse().ok()?, generation);
+    (name_of(place.0, place.1) == name).then_some(place)
+}
+
+fn random() -> Result<Chain, StoreError> {
+    let mut chain = Chain::default();
+    getrandom::fill(&mut chain)
+        .map_err(|error| StoreError::io("read random octets for", "the journal")(std::io::Error::other(error)))?;
+    Ok(chain)
+}
+
+#[cfg(test)]
+#[path = "journal_tests.rs"]
+mod tests;

@@ -1,0 +1,54 @@
+//! What a start found and did.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// One thing that a start found on the disk and did about it; its text is for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecoveryNote {
+    /// The journal ended in a write that was never finished and never answered; it was cut off.
+    TailCut {
+        /// The segment.
+        path: PathBuf,
+        /// Where it was cut, in octets.
+        offset: u64,
+        /// The sequence number that the unfinished commit would have had.
+        commit: u64,
+    },
+    /// The table lacked the journal's last commits and was caught up.
+    TableBehind {
+        /// How many.
+        commits: u64,
+    },
+    /// The table could not be used and was moved out of the way.
+    TableSetAside {
+        /// Where it is now.
+        to: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A table was made from the whole journal.
+    TableRebuilt {
+        /// Of how many commits.
+        commits: u64,
+    },
+}
+
+impl fmt::Display for RecoveryNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecoveryNote::TailCut { path, offset, commit } => write!(
+                f,
+                "journal tail cut: commit {commit} in {} was never finished and never answered; cut at octet {offset}",
+                path.display()
+            ),
+            RecoveryNote::TableBehind { commits } => write!(f, "table caught up: {commits} commits from the journal"),
+            RecoveryNote::TableSetAside { to, why } => {
+                write!(f, "table set aside as {}: {why}; it may be deleted", to.display())
+            }
+            RecoveryNote::TableRebuilt { commits } => {
+                write!(f, "table rebuilt: {commits} commits from the journal")
+            }
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! The table: the records of every zone in sled, following the journal.
+//!
+//! The only file that names sled. Nothing here makes an answer durable: the table holds what the journal made durable
+//! before, knows how far it has come, and knows a checksum of all that it should hold, so that a start can tell
+//! a table that lost something from a good one.
+//!
+//! One sled tree. A record's key is the zone's apex as a [`Key`], an octet 00, and the rest of the owner's key behind the
+//! apex: `router.example.com` in `example.com` is `com 00 example 00` `00` `router 00`. No label is empty, so the first
+//! empty one ends the apex: a zone is one range, a subtree in it is one range, in canonical order, and a zone
+//! below another does not mix with it.
+//!
+//! | a value                                                                                                     |
+//! |-------------------------------------------------------------------------------------------------------------|
+//! | 1 octet: form, 1                                                                                            |
+//! | per run of records of one type and TTL: type (2), TTL (4), how many (4), per record: length of the data (2), data |
+//!
+//! Keys of the table's own begin with 01 FF, which no reversed name does: `01 FF 'z'` and an apex is a zone that
+//! exists, its value the apex in wire form and in the case it was given; `01 FF 'm'` is the mark:
+//!
+//! | octets | the mark                                                                                            |
+//! |--------|-----------------------------------------------------------------------------------------------------|
+//! | 1      | form: 1                                                                                             |
+//! | 8 + 16 | sequence number of the last commit that is in the table whole, and the chain hash after it          |
+//! | 8 + 16 | the same of a commit that is in the table in part, or again the last whole one                     |
+//! | 8      | sum of the weights of all other keys and values                                                     |
+//!
+//! Every batch holds the mark, and sled applies a batch whole or not at all. Removals and additions name whole
+//! records, and all removals of a commit go before its additions, so a commit applied again over its own half gives what it
+//! would have given in one go.
+
+use super::encode::{self, Input, Unreadable, push_short};
+use super::segment::Chain;
+use super::{Commit, CommitKind};
+use crate::wire::{Name, Rtype, Ttl};
+use crate::zone::{Key, Record};
+use sha2::{Digest, Sha256};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The table, open.
+pub(super) struct Table {
+    dir: PathBuf,
+    db: sled::Db,
+    mark: Mark,
+    /// The apexes of the zones that exist, as keys.
+    zones: HashSet<Vec<u8>>,
+    /// What goes into the next batch.
+    pending: BTreeMap<Vec<u8>, Value>,
+    /// Keys written since the last flush.
+    unflushed: usize,
+}
+
+/// How far the table has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Mark {
+    /// The last commit that is in the table whole.
+    pub(super) done: Step,
+    /// A commit that is in the table in part, or `done`.
+    pub(super) begun: Step,
+    /// The sum of the weights of everything else in the table.
+    sum: u64,
+}
+
+/// A commit and everything before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Step {
+    /// Its sequence number.
+    pub(super) seq: u64,
+    /// The chain hash after it.
+    pub(super) chain: Chain,
+}
+
+/// Why the table cannot be used.
+#[derive(Debug)]
+pub(super) enum TableError {
+    /// It is at fault itself: a new one may do.
+    Unusable(String),
+    /// The disk is full or forbidden: a new one would fare no better.
+    Disk(std::io::Error),
+    /// A commit in the journal cannot be read.
+    Commit(u64, Unreadable),
+}
+
+enum Value {
+    Owner(Owner),
+    Octets(Vec<u8>),
+    Gone,
+}
+
+/// The records of one owner: types and data in order, each with its TTL.
+type Owner = BTreeMap<(Rtype, Box<[u8]>), Ttl>;
+
+/// Keys in one batch. Batches of 10,000 keys have been seen to cost gigabytes of memory in sled, and batches of 64 none.
+const BATCH: usize = 64;
+/// Keys written before sled is told to flush, were there no pause before.
+const FLUSH: usize = 1 << 16;
+const FORM: u8 = 1;
+const MARK: &[u8] = b"\x01\xffm";
+const ZONE: &[u8] = b"\x01\xffz";
+
+impl Table {
+    /// Opens the table in `dir`, or begins one.
+    pub(super) fn open(dir: &Path, cache: u64) -> Result<Table, TableError> {
+        guard(|| {
+            let config = sled::Config::new()
+                .path(dir)
+                .cache_capacity(cache)
+                .mode(sled::Mode::HighThroughput)
+                // Flushed by `flush`, at times that the journal does not wait for.
+                .flush_every_ms(None);
+            let db = open_unlocked(&config)?;
+            let mark = match db.get(MARK)? {
+                Some(octets) => Mark::read(&octets).ok_or_else(|| unusable("its mark does not follow the format"))?,
+                None if db.is_empty() => Mark::default(),
+                None => return Err(unusable("it holds records and no mark")),
+            };
+            let mut zones = HashSet::new();
+            for entry in db.scan_prefix(ZONE) {
+                zones.insert(entry?.0.get(ZONE.len()..).unwrap_or_default().to_vec());
+            }
+            Ok(Table { dir: dir.to_owned(), db, mark, zones, pending: BTreeMap::new(), unflushed: 0 })
+        })
+    }
+
+    /// Lets go of it without a last write. Also here sled may panic, where its disk fails.
+    pub(super) fn close(self) {
+        // Nothing depends on the outcome: what counts is in the journal.
+        let _ = guard(|| {
+            drop(self);
+            Ok(())
+        });
+    }
+
+    /// How far it has come.
+    pub(super) fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// Applies the next commit. Small ones gather until [`Table::write`] or a batch is full.
+    pub(super) fn follow(&mut self, step: Step, payload: &[u8]) -> Result<(), TableError> {
+        guard(|| {
+            let unreadable = |why| TableError::Commit(step.seq, why);
+            let encoded = encode::read(payload).map_err(unreadable)?;
+            let Commit { zone, kind, .. } = encoded.commit;
+            let apex = Key::new(&zone);
+            if kind != CommitKind::Change {
+                self.wipe(step, apex.as_bytes())?;
+            }
+            if kind != CommitKind::Delete {
+                if self.zones.insert(apex.as_bytes().to_vec()) {
+                    self.room(step)?;
+                    self.pending.insert(zone_key(apex.as_bytes()), Value::Octets(zone.as_bytes().to_vec()));
+                }
+                for record in encoded.removed {
+                    let record = record.map_err(unreadable)?;
+                    self.owner(step, apex.as_bytes(), &record.owner)?.remove(&(record.rtype, record.rdata));
+                }
+                for record in encoded.added {
+                    let record = record.map_err(unreadable)?;
+                    let owner = self.owner(step, apex.as_bytes(), &record.owner)?;
+                    owner.insert((record.rtype, record.rdata), record.ttl);
+                }
+            }
+            self.mark.done = step;
+            self.mark.begun = step;
+            Ok(())
+        })
+    }
+
+    /// Writes what has gathered.
+    pub(super) fn write(&mut self) -> Result<(), TableError> {
+        guard(|| self.write_batch())
+    }
+
+    /// Asks the disk to keep what was written. Only spares the next start work.
+    pub(super) fn flush(&mut self) -> Result<(), TableError> {
+        guard(|| {
+            self.write_batch()?;
+            self.unflushed = 0;
+            self.db.flush()?;
+            // sled's own flush on Linux is sync_file_range, which writes neither the file's size nor the disk's
+            // cache: after power loss the whole table has been seen gone.
+            File::open(self.dir.join("db")).and_then(|file| file.sync_data()).map_err(TableError::Disk)
+        })
+    }
+
+    /// Reads everything and compares it with the checksum: whether the table holds what was written to it.
+    pub(super) fn verify(&self) -> Result<(), TableError> {
+        guard(|| {
+            let mut sum = 0u64;
+            for entry in self.db.iter() {
+                let (key, value) = entry?;
+                if *key != *MARK {
+                    sum = sum.wrapping_add(weight(&key, &value));
+                }
+            }
+            if sum == self.mark.sum { Ok(()) } else { Err(unusable("it lost or changed records")) }
+        })
+    }
+
+    /// The apexes of all zones, in the order of their keys.
+    pub(super) fn zones(&self) -> Result<Vec<Name>, TableError> {
+        guard(|| {
+            let zone = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+                Name::from_wire(&entry?.1).map_err(|_| unusable("a zone's name does not follow the format"))
+            };
+            self.db.scan_prefix(ZONE).map(zone).collect()
+        })
+    }
+
+    /// The records of a zone: owners in key order, types in numeric order.
+    pub(super) fn records(&self, zone: &Name) -> Result<Vec<Record>, TableError> {
+        guard(|| {
+            let broken = || unusable("a record does not follow the format");
+            let apex = Key::new(zone);
+            let prefix = prefix_of(apex.as_bytes());
+            let mut records = Vec::new();
+            for entry in self.db.scan_prefix(&prefix) {
+                let (key, value) = entry?;
+                let below = key.get(prefix.len()..).unwrap_or_default();
+                let owner = Key::from_bytes(&[apex.as_bytes(), below].concat()).ok_or_else(broken)?;
+                let push = |rtype, ttl, rdata: &[u8]| {
+                    records.push(Record { owner: owner.clone(), rtype, ttl, rdata: rdata.into() });
+                };
+                read_value(&value, push).ok_or_else(broken)?;
+            }
+            Ok(records)
+        })
+    }
+
+    /// The owner's records as they are now, to be changed.
+    fn owner(&mut self, step: Step, apex: &[u8], owner: &Key) -> Result<&mut Owner, TableError> {
+        let below = owner.as_bytes().strip_prefix(apex);
+        let below = below.ok_or(TableError::Commit(step.seq, Unreadable::Broken))?;
+        let mut key = prefix_of(apex);
+        key.extend_from_slice(below);
+        if !self.pending.contains_key(&key) {
+            self.room(step)?;
+        }
+        let records = match self.pending.entry(key) {
+            Entry::Occupied(slot) => slot.into_mut(),
+            Entry::Vacant(slot) => {
+                let mut records = Owner::new();
+                if let Some(octets) = self.db.get(slot.key())? {
+                    read_value(&octets, |rtype, ttl, rdata| {
+                        records.insert((rtype, rdata.into()), ttl);
+                    })
+                    .ok_or_else(|| unusable("a record does not follow the format"))?;
+                }
+                slot.insert(Value::Owner(records))
+            }
+        };
+        match records {
+            Value::Owner(records) => Ok(records),
+            // `wipe` leaves no record's key pending, and keys of the table's own are none.
+            _ => Err(unusable("a record's key is taken")),
+        }
+    }
+
+    /// Takes every record of a zone away, and the zone itself.
+    fn wipe(&mut self, step: Step, apex: &[u8]) -> Result<(), TableError> {
+        self.mark.begun = step;
+        self.write_batch()?;
+        let prefix = prefix_of(apex);
+        loop {
+            for entry in self.db.scan_prefix(&prefix).take(BATCH - 2) {
+                self.pending.insert(entry?.0.to_vec(), Value::Gone);
+            }
+            if self.pending.is_empty() {
+                break;
+            }
+            self.write_batch()?;
+        }
+        if self.zones.remove(apex) {
+            self.pending.insert(zone_key(apex), Value::Gone);
+        }
+        Ok(())
+    }
+
+    /// Makes room for one more key in the batch.
+    fn room(&mut self, step: Step) -> Result<(), TableError> {
+        if self.pending.len() + 1 < BATCH {
+            return Ok(());
+        }
+        self.mark.begun = step;
+        self.write_batch()
+    }
+
+    fn write_batch(&mut self) -> Result<(), TableError> {
+        let mut batch = sled::Batch::default();
+        self.unflushed += self.pending.len() + 1;
+        let mut mark = self.mark;
+        for (key, value) in std::mem::take(&mut self.pending) {
+            if let Some(before) = self.db.get(&key)? {
+                mark.sum = mark.sum.wrapping_sub(weight(&key, &before));
+            }
+            let octets = match value {
+                Value::Owner(owner) if owner.is_empty() => None,
+                Value::Owner(owner) => Some(value_of(&owner)?),
+                Value::Octets(octets) => Some(octets),
+                Value::Gone => None,
+            };
+            match octets {
+                Some(octets) => {
+                    mark.sum = mark.sum.wrapping_add(weight(&key, &octets));
+                    batch.insert(key, octets);
+                }
+                None => batch.remove(key),
+            }
+        }
+        batch.insert(MARK, mark.octets());
+        self.db.apply_batch(batch)?;
+        self.mark = mark;
+        if self.unflushed >= FLUSH {
+            self.unflushed = 0;
+            self.db.flush()?;
+        }
+        Ok(())
+    }
+}
+
+impl Mark {
+    fn octets(&self) -> Vec<u8> {
+        let mut out = vec![FORM];
+        for step in [self.done, self.begun] {
+            out.extend_from_slice(&step.seq.to_be_bytes());
+            out.extend_from_slice(&step.chain);
+        }
+        out.extend_from_slice(&self.sum.to_be_bytes());
+        out
+    }
+
+    fn read(octets: &[u8]) -> Option<Mark> {
+        let mut input = Input(octets);
+        (input.u8()? == FORM).then_some(())?;
+        let mut step = || Some(Step { seq: input.u64()?, chain: input.array()? });
+        let (done, begun) = (step()?, step()?);
+        let sum = input.u64()?;
+        input.0.is_empty().then_some(Mark { done, begun, sum })
+    }
+}
+
+impl From<sled::Error> for TableError {
+    fn from(error: sled::Error) -> TableError {
+        use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        match error {
+            sled::Error::Io(error)
+                if matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied) =>
+            {
+                TableError::Disk(error)
+            }
+            other => TableError::Unusable(other.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for TableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TableError::Unusable(why) => f.write_str(why),
+            TableError::Disk(error) => error.fmt(f),
+            TableError::Commit(seq, _) => write!(f, "commit {seq} does not follow the format"),
+        }
+    }
+}
+
+/// Runs what touches sled. On damaged files sled 0.34 does not always return an error: some damage it finds by
+/// failed assertions. A panic here is such a finding, and says no more than that the table is unusable.
+fn guard<T>(run: impl FnOnce() -> Result<T, TableError>) -> Result<T, TableError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        Err(TableError::Unusable(format!("sled panicked: {}", text.lines().next().unwrap_or_default())))
+    })
+}
+
+/// Opens sled's files. sled keeps its own lock for a moment after a database was dropped, and gives no sign when it lets
+/// go, so a store that is opened again in the same process has to try more than once. No other process can hold
+/// it: this one holds the state directory.
+fn open_unlocked(config: &sled::Config) -> Result<sled::Db, TableError> {
+    let mut tries = 500;
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
+                if tries == 0 {
+                    return Err(TableError::Disk(error));
+                }
+                tries -= 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+fn unusable(why: &str) -> TableError {
+    TableError::Unusable(why.to_owned())
+}
+
+fn prefix_of(apex: &[u8]) -> Vec<u8> {
+    [apex, &[0]].concat()
+}
+
+fn zone_key(apex: &[u8]) -> Vec<u8> {
+    [ZONE, apex].concat()
+}
+
+/// What one key and its value add to the sum.
+fn weight(key: &[u8], value: &[u8]) -> u64 {
+    let mut hash = Sha256::new();
+    // The length keeps an octet from passing from the key to the value unseen.
+    hash.update((key.len() as u64).to_be_bytes());
+    hash.update(key);
+    hash.update(value);
+    hash.finalize().iter().take(8).fold(0, |sum, octet| sum << 8 | u64::from(*octet))
+}
+
+fn value_of(owner: &Owner) -> Result<Vec<u8>, TableError> {
+    let mut out = vec![FORM];
+    let mut records = owner.iter().peekable();
+    while let Some(((rtype, rdata), ttl)) = records.next() {
+        out.extend_from_slice(&rtype.0.to_be_bytes());
+        out.extend_from_slice(&ttl.seconds().to_be_bytes());
+        let count_at = out.len();
+        out.extend_from_slice(&[0; 4]);
+        let mut count = 1u32;
+        push_short(&mut out, rdata).ok_or_else(|| unusable("a record is over 65535 octets"))?;
+        while let Some(((_, rdata), _)) = records.next_if(|((next, _), after)| next == rtype && *after == ttl) {
+            count += 1;
+            push_short(&mut out, rdata).ok_or_else(|| unusable("a record is over 65535 octets"))?;
+        }
+        if let Some(place) = out.get_mut(count_at..count_at + 4) {
+            place.copy_from_slice(&count.to_be_bytes());
+        }
+    }
+    Ok(out)
+}
+
+fn read_value(octets: &[u8], mut each: impl FnMut(Rtype, Ttl, &[u8])) -> Option<()> {
+    let mut input = Input(octets);
+    (input.u8()? == FORM).then_some(())?;
+    while !input.0.is_empty() {
+        let (rtype, ttl, count) = (Rtype(input.u16()?), Ttl::new(input.u32()?), input.u32()?);
+        for _ in 0..count {
+            each(rtype, ttl, input.short()?);
+        }
+    }
+    Some(())
+}
