@@ -29,6 +29,20 @@ impl Clock {
         }
     }
 
+    /// Microseconds on the system's monotonic clock, as systemd counts them (sd_notify(3), MONOTONIC_USEC); a manual
+    /// clock's own time.
+    pub fn monotonic_micros(&self) -> u64 {
+        match self {
+            Clock::System => {
+                let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+                // Neither part is negative on this clock.
+                let whole = |number: i64| u64::try_from(number).unwrap_or(0);
+                whole(time.tv_sec).saturating_mul(1_000_000).saturating_add(whole(time.tv_nsec) / 1000)
+            }
+            Clock::Manual(seconds) => seconds.load(Ordering::Relaxed).saturating_mul(1_000_000),
+        }
+    }
+
     /// Sets a manual clock; the system's clock stays as it is.
     pub fn set(&self, seconds: u64) {
         if let Clock::Manual(now) = self {

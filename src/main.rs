@@ -1,3 +1,5 @@
 //! The `dyndns` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    dyndns::cli::run()
+}

@@ -1,0 +1,81 @@
+//! `dyndns key`: key files in the form that `nsupdate -k` and `dig -k` read.
+
+use super::Places;
+use crate::config::{self, Config};
+use crate::error::Error;
+use crate::tsig::Algorithm;
+use crate::wire::Name;
+use clap::Subcommand;
+use std::io::{self, Write};
+
+/// Make, list and remove TSIG keys
+///
+/// Keys are files in keys/ of the state directory, or where key-dir of the configuration says. A running server
+/// takes note of a change when it is told to reload (SIGHUP).
+#[derive(Debug, Subcommand)]
+pub(super) enum Key {
+    /// Make a key and print the path of its file
+    Generate {
+        /// What both sides call the key
+        #[arg(value_parser = key_name)]
+        name: Name,
+        /// How the key signs
+        #[arg(long, default_value = "hmac-sha256", value_parser = config::algorithm)]
+        algorithm: Algorithm,
+        /// Print the key file instead of writing it
+        #[arg(long)]
+        stdout: bool,
+        #[command(flatten)]
+        places: Places,
+    },
+    /// List the keys: name, algorithm, file
+    List {
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Remove a key's file
+    Remove {
+        /// The key's name
+        #[arg(value_parser = key_name)]
+        name: Name,
+        #[command(flatten)]
+        places: Places,
+    },
+}
+
+impl Key {
+    pub(super) fn run(self) -> Result<(), Error> {
+        match self {
+            Key::Generate { name, algorithm, stdout: true, .. } => {
+                super::print(&config::new_key(name, algorithm)?.to_key_file())
+            }
+            Key::Generate { name, algorithm, places, .. } => {
+                let directory = Config::key_directory(&places.into())?;
+                let path = directory.create(&config::new_key(name, algorithm)?)?;
+                super::print(&format!("{}\n", path.display()))
+            }
+            Key::List { places } => {
+                let mut lines = String::new();
+                for file in Config::key_directory(&places.into())?.read()? {
+                    for key in &file.keys {
+                        lines.push_str(&format!("{:#} {} {}\n", key.name, key.algorithm, file.path.display()));
+                    }
+                    if file.world_readable {
+                        let path = file.path.display();
+                        let _ = writeln!(io::stderr(), "warning: every user can read {path}; chmod 600 {path}");
+                    }
+                }
+                super::print(&lines)
+            }
+            Key::Remove { name, places } => {
+                let path = Config::key_directory(&places.into())?.remove(&name)?;
+                let _ = writeln!(io::stderr(), "a running server accepts key {name:#} until it reloads (SIGHUP)");
+                super::print(&format!("{}\n", path.display()))
+            }
+        }
+    }
+}
+
+fn key_name(text: &str) -> Result<Name, String> {
+    Name::parse(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,41 @@
+//! Where log lines go.
+
+use crate::config::{LogConfig, LogFormat, LogLevel};
+use crate::error::Error;
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+use tracing::Level;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+/// Starts logging, once in a process.
+pub(super) fn init(log: &LogConfig) -> Result<(), Error> {
+    let cannot = |path: &std::path::Path| Error::usage(format!("cannot write log file {}", path.display()));
+    let (writer, colour) = match &log.file {
+        // Each line is one write to a file opened for appending, so lines of two processes never mix.
+        Some(path) => {
+            let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path).map_err(|error| {
+                cannot(path).because(error).remedy("choose a writable place with --log-file, or leave it out")
+            })?;
+            (BoxMakeWriter::new(Arc::new(file)), false)
+        }
+        None => (BoxMakeWriter::new(io::stderr), io::stderr().is_terminal()),
+    };
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(match log.level {
+            LogLevel::Error => Level::ERROR,
+            LogLevel::Warn => Level::WARN,
+            LogLevel::Info => Level::INFO,
+            LogLevel::Debug => Level::DEBUG,
+            LogLevel::Trace => Level::TRACE,
+        })
+        .with_target(false)
+        .with_ansi(colour)
+        .with_writer(writer);
+    let started = match log.format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
+    };
+    started.map_err(|error| Error::usage("cannot start logging").because(error))
+}

@@ -1,1 +1,0 @@
-//! The configuration: the only reader of configuration files and the environment.

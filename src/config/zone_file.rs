@@ -1,0 +1,65 @@
+//! Zone files on disk: read with what they include, and checked to be whole zones.
+
+use super::ZoneConfig;
+use crate::error::{Error, io_text};
+use crate::wire::Name;
+use crate::zone::text::{ParsedZone, ZoneFileError, parse};
+use crate::zone::{Record, seed};
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+/// Everything that is wrong with a zone file: at least one error. Displays as the first.
+#[derive(Debug)]
+pub struct ZoneFileErrors {
+    /// In the order of the file.
+    pub errors: Vec<ZoneFileError>,
+}
+
+impl ZoneConfig {
+    /// The records that the zone begins with, read from its file where it has one.
+    pub fn records(&self) -> Result<Vec<Record>, Error> {
+        let cannot = || Error::usage(format!("cannot load zone {}", self.apex));
+        let Some(file) = &self.file else {
+            return seed(&self.apex).map_err(|error| cannot().because(error));
+        };
+        let zone = read_zone_file(file, Some(self.apex)).map_err(|errors| cannot().because(errors))?;
+        for warning in zone.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(zone.records)
+    }
+}
+
+/// Reads a zone file. Without an `apex`, `$ORIGIN` in the file or the file's name tells which zone it is of.
+pub fn read_zone_file(path: &Path, apex: Option<Name>) -> Result<ParsedZone, ZoneFileErrors> {
+    let file = path.to_string_lossy();
+    let fail =
+        |what: String| ZoneFileErrors { errors: vec![ZoneFileError { file: file.to_string(), line: None, what }] };
+    let text = fs::read_to_string(path).map_err(|error| fail(io_text(&error)))?;
+    let apex = match apex {
+        Some(apex) => apex,
+        None => super::zones::apex_in(text.as_bytes(), path).map_err(fail)?,
+    };
+    let include = &mut |path: &str| fs::read_to_string(path).map_err(|error| io_text(&error));
+    let zone = parse(&text, &file, Some(apex), include).map_err(|errors| ZoneFileErrors { errors })?;
+    if zone.apex == apex {
+        Ok(zone)
+    } else {
+        Err(fail(format!("its SOA is at {}, not at {apex}; name the zone as the SOA does", zone.apex)))
+    }
+}
+
+impl fmt::Display for ZoneFileErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.errors.as_slice() {
+            [] => Ok(()),
+            [only] => only.fmt(f),
+            [first, rest @ ..] => {
+                write!(f, "{first} (and {} more; dyndns zone check {} lists them)", rest.len(), first.file)
+            }
+        }
+    }
+}
+
+impl std::error::Error for ZoneFileErrors {}
