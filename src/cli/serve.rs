@@ -1,8 +1,10 @@
 //! `dyndns serve`.
 
+use super::first_steps::first_steps;
 use super::{Places, logging};
 use crate::config::{self, Config, Flags, LogFormat, ZoneConfig};
 use crate::error::Error;
+use crate::server;
 use crate::tsig::TsigKey;
 use clap::Args;
 use std::net::SocketAddr;
@@ -56,7 +58,16 @@ impl Serve {
         logging::init(&config.log)?;
         // A service's output is its log; commands to try are for a person.
         let greeted = config.notify_socket.is_none();
-        Err(Error::usage(format!("cannot serve: this build has no server {greeted}")))
+        server::run(
+            config,
+            || Config::load(&flags),
+            |ready| {
+                if greeted {
+                    // The server serves, whether or not anyone reads this.
+                    let _ = super::print(&first_steps(&ready.listen, &ready.zones, ready.key_file.as_deref()));
+                }
+            },
+        )
     }
 
     fn flags(self) -> Result<Flags, Error> {

@@ -1,0 +1,295 @@
+//! A server's life: start, reload, end.
+
+use super::exchange::Exchange;
+use super::listen::{Listener, bind};
+use super::publish::Published;
+use super::quiet::Quiet;
+use super::tcp::{self, Connections};
+use super::udp;
+use super::writer::{Queue, Request, Writer};
+use crate::clock::Clock;
+use crate::config::{Config, DEFAULT_LISTEN};
+use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::query::{Limits, View};
+use crate::store::{DiskStore, StoreOptions};
+use crate::sys::notify::Notify;
+use crate::sys::pid_file::PidFile;
+use crate::update::Refusal;
+use crate::wire::Name;
+use crate::zone::{Zone, ZoneSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+
+/// What a server that answers has to tell its operator.
+#[derive(Debug)]
+pub struct Ready {
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
+    /// The zones it serves, in key order.
+    pub zones: Vec<Name>,
+    /// The key file that was made at this first start, or the one to use.
+    pub key_file: Option<PathBuf>,
+}
+
+/// How long a server that is told to end waits for updates under way.
+const LAST_UPDATES: Duration = Duration::from_secs(10);
+
+/// Serves until SIGTERM or SIGINT. `reload` reads the configuration again, at SIGHUP; `ready` is called once, when
+/// the first query would be answered.
+///
+/// Errors: whatever keeps the server from starting, each with what to do.
+pub fn run(
+    config: Config,
+    reload: impl Fn() -> Result<Config, Error>,
+    ready: impl FnOnce(&Ready),
+) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::usage("cannot start the event loop").because(error))?;
+    let outcome = runtime.block_on(serve(config, reload, ready));
+    // Connections that are still open are cut off; their last answers have been written.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(
+    mut config: Config,
+    reload: impl Fn() -> Result<Config, Error>,
+    ready: impl FnOnce(&Ready),
+) -> Result<(), Error> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    // The sockets first: of two servers started by mistake, the second must not get as far as the state.
+    let listeners = listeners(&config.listen)?;
+    let (store, zones) = open(&config)?;
+    let made = config.make_first_key()?;
+    if let Some(path) = &made {
+        tracing::info!(file = %path.display(), "key made; it may change every zone");
+    }
+    let published = Arc::new(Published::default());
+    let view = View { zones, keyring: Arc::new(config.keyring()), limits: Arc::new(limits(&config)) };
+    let clock = Clock::System;
+    let rights = config.rights.clone();
+    let (queue, writer) = Writer::new(store, Arc::clone(&published), view, rights, clock.clone())
+        .start()
+        .map_err(|error| Error::usage("cannot start the writer's thread").because(error))?;
+    seed(&config, &published, &queue).await?;
+    let _pid_file = config.pid_file.as_deref().map(PidFile::create).transpose()?;
+
+    let exchange = Arc::new(Exchange {
+        published: Arc::clone(&published),
+        queue: queue.clone(),
+        clock,
+        metrics: Arc::new(Metrics::new()),
+        quiet: Quiet::default(),
+    });
+    let mut signals = Signals::new()?;
+    let (stop, stopped) = watch::channel(false);
+    let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    start(listeners, &exchange, &config, &stopped)?;
+    for address in &addresses {
+        tracing::info!(%address, "listening on UDP and TCP");
+    }
+    ready(&Ready {
+        listen: addresses.clone(),
+        zones: published.view().zones.iter().map(|zone| *zone.apex()).collect(),
+        key_file: made.or_else(|| config.keys.iter().find_map(|key| key.file.clone())),
+    });
+    let notify = Notify::new(config.notify_socket.clone());
+    notify.ready();
+
+    let name = loop {
+        match signals.next().await {
+            Signal::Reload => {
+                notify.reloading();
+                match again(&reload, &config, &published, &queue).await {
+                    Ok(new) => config = new,
+                    Err(error) => tracing::error!("configuration not reloaded, the old one stays in force: {error}"),
+                }
+                notify.ready();
+            }
+            Signal::End(name) => break name,
+        }
+    };
+    notify.stopping();
+    let metrics = Arc::clone(&exchange.metrics);
+    drop((stop, stopped, queue, exchange));
+    end(writer).await;
+    tracing::info!(
+        signal = name,
+        queries = metrics.queries(),
+        updates_applied = metrics.updates_applied.load(std::sync::atomic::Ordering::Relaxed),
+        updates_refused = metrics.updates_refused(),
+        "stopped"
+    );
+    Ok(())
+}
+
+/// Binds every address. Of the default addresses one may be missing: not every machine has IPv6.
+fn listeners(addresses: &[SocketAddr]) -> Result<Vec<Listener>, Error> {
+    let mut listeners = Vec::new();
+    let mut missing = None;
+    for address in addresses {
+        match bind(*address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if addresses == DEFAULT_LISTEN && address.is_ipv6() => {
+                tracing::warn!("{error}");
+                missing = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match missing {
+        Some(error) if listeners.is_empty() => Err(error),
+        _ => Ok(listeners),
+    }
+}
+
+/// Opens the store and reads every zone in it.
+fn open(config: &Config) -> Result<(DiskStore, ZoneSet), Error> {
+    let cannot = |error| Error::usage("cannot open the state").because(error);
+    let mut zones = ZoneSet::default();
+    let mut broken = None;
+    let (store, notes) = DiskStore::open(&config.state_dir, &StoreOptions::default(), &mut |loaded| match Zone::new(
+        &loaded.apex,
+        loaded.records,
+    ) {
+        Ok(zone) => {
+            tracing::info!(zone = %zone.apex(), serial = %zone.serial(), owners = zone.owners(), "zone loaded");
+            zones.insert(Arc::new(zone));
+        }
+        Err(error) => broken = Some((loaded.apex, error)),
+    })
+    .map_err(cannot)?;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+    if let Some((apex, error)) = broken {
+        let place = config.state_dir.display();
+        return Err(Error::usage(format!("cannot load zone {apex} from {place}")).because(error));
+    }
+    Ok((store, zones))
+}
+
+/// Begins the configured zones that the store does not have. All their files are read before any of them is
+/// begun, so that a broken one changes nothing.
+async fn seed(config: &Config, published: &Published, queue: &Queue) -> Result<(), Error> {
+    let mut zones = Vec::new();
+    for zone in &config.zones {
+        if published.view().zones.zone(&zone.apex).is_none() {
+            zones.push((zone.apex, zone.records()?));
+        }
+    }
+    if zones.is_empty() {
+        return Ok(());
+    }
+    let (reply, outcome) = oneshot::channel();
+    let _ = queue.send(Request::Seed { zones, reply }).await;
+    match outcome.await.unwrap_or(Err(Refusal::Storage)) {
+        Ok(()) => Ok(()),
+        Err(refusal) => Err(Error::usage("cannot store the zones of the configuration").because(refusal)),
+    }
+}
+
+/// Starts a task for each socket.
+fn start(
+    listeners: Vec<Listener>,
+    exchange: &Arc<Exchange>,
+    config: &Config,
+    stop: &watch::Receiver<bool>,
+) -> Result<(), Error> {
+    let connections = Arc::new(Connections::new(config.tcp));
+    for Listener { address, udp, tcp } in listeners {
+        let cannot = |error| Error::usage(format!("cannot serve {address}")).because(error);
+        let udp = UdpSocket::from_std(udp).map_err(cannot)?;
+        let tcp = TcpListener::from_std(tcp).map_err(cannot)?;
+        tokio::spawn(udp::serve(udp, Arc::clone(exchange), stop.clone()));
+        tokio::spawn(tcp::serve(tcp, Arc::clone(exchange), Arc::clone(&connections), stop.clone()));
+    }
+    Ok(())
+}
+
+/// Puts a new configuration in force: keys, rights, limits and new zones. Sockets and the state directory stay
+/// as they are until a restart.
+async fn again(
+    reload: &impl Fn() -> Result<Config, Error>,
+    old: &Config,
+    published: &Published,
+    queue: &Queue,
+) -> Result<Config, Error> {
+    let config = reload()?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if config.listen != old.listen || config.tcp != old.tcp || config.state_dir != old.state_dir {
+        tracing::warn!(
+            "listen, tcp limits and state-dir have changed in the configuration; restart to put them in force"
+        );
+    }
+    seed(&config, published, queue).await?;
+    let (reply, done) = oneshot::channel();
+    let request = Request::Reload {
+        keyring: Arc::new(config.keyring()),
+        limits: Arc::new(limits(&config)),
+        rights: Box::new(config.rights.clone()),
+        reply,
+    };
+    let _ = queue.send(request).await;
+    let _ = done.await;
+    tracing::info!(zones = config.zones.len(), keys = config.keys.len(), "configuration reloaded");
+    Ok(config)
+}
+
+/// Waits for the writer to finish what is queued, and closes the store.
+async fn end(writer: std::thread::JoinHandle<DiskStore>) {
+    let closed = tokio::task::spawn_blocking(move || writer.join().map(|store| store.sync_table()));
+    match tokio::time::timeout(LAST_UPDATES, closed).await {
+        Ok(Ok(Ok(Ok(())))) => {}
+        Ok(Ok(Ok(Err(error)))) => tracing::error!("the table is not up to date; the next start catches up: {error}"),
+        Ok(_) => tracing::error!("the writer ended by a defect; what was answered is in the journal"),
+        Err(_) => tracing::warn!("updates were still under way; their senders have had no answer"),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits { udp_size: config.udp_size, version: config.version_bind.clone() }
+}
+
+/// What the process is told from outside.
+enum Signal {
+    Reload,
+    End(&'static str),
+}
+
+struct Signals {
+    hangup: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, Error> {
+        let cannot = |error| Error::usage("cannot listen for signals").because(error);
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup()).map_err(cannot)?,
+            terminate: signal(SignalKind::terminate()).map_err(cannot)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(cannot)?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.hangup.recv() => Signal::Reload,
+            _ = self.terminate.recv() => Signal::End("SIGTERM"),
+            _ = self.interrupt.recv() => Signal::End("SIGINT"),
+        }
+    }
+}

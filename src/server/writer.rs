@@ -1,0 +1,264 @@
+//! The one writer: every change of every zone goes through it, one after the other.
+//!
+//! It takes whatever requests have queued as one group, applies each upon what the one before it left, makes the
+//! group durable with one disk sync, publishes the new snapshot, and only then answers. Requests share a sync,
+//! never a failure: a refused one changes nothing, and where the sync fails nothing of the group is published.
+
+use super::publish::Published;
+use crate::clock::Clock;
+use crate::query::{Limits, View};
+use crate::store::{Actor, Commit, CommitKind, Store};
+use crate::tsig::Keyring;
+use crate::update::policy::Rights;
+use crate::update::{Refusal, UpdateMessage, apply_update};
+use crate::wire::Name;
+use crate::zone::{Changes, Record, Serial, Zone, ZoneSet, seed};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// An update whose signature has been verified.
+    Update {
+        /// The update.
+        update: UpdateMessage,
+        /// The name of the key it was signed with.
+        key: Name,
+        /// Where it came from.
+        source: IpAddr,
+        /// Where the outcome goes.
+        reply: oneshot::Sender<Result<Applied, Refusal>>,
+    },
+    /// Zones that the configuration names, to be begun where the store has none of that name.
+    Seed {
+        /// Each zone and its records.
+        zones: Vec<(Name, Vec<Record>)>,
+        /// Where the outcome goes.
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// Other keys, rights and limits, as the configuration has them now.
+    Reload {
+        /// The keys.
+        keyring: Arc<Keyring>,
+        /// What is said of the server.
+        limits: Arc<Limits>,
+        /// Who may change what.
+        rights: Box<Rights>,
+        /// Told when they are in force.
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// What an update did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Applied {
+    /// The serial before; `None` where the update made the zone.
+    pub(crate) from: Option<Serial>,
+    /// The serial after.
+    pub(crate) to: Serial,
+    /// How many records came, the SOA not counted.
+    pub(crate) added: usize,
+    /// How many records went, the SOA not counted.
+    pub(crate) removed: usize,
+}
+
+/// How many requests may wait. Beyond that a datagram is dropped, and its sender asks again; a stream waits.
+const QUEUE: usize = 4096;
+/// How many requests share one sync at most. Bounds how long the first of them waits.
+const GROUP: usize = 1024;
+
+/// The writer's queue, for those who want something changed.
+pub(crate) type Queue = mpsc::Sender<Request>;
+
+/// The writer, on a thread of its own.
+pub(crate) struct Writer<S> {
+    store: S,
+    published: Arc<Published>,
+    clock: Clock,
+}
+
+/// An answer that is held back until the group is durable.
+type Held = Box<dyn FnOnce(Durable) + Send>;
+
+/// What became of the group.
+#[derive(Clone, Copy)]
+enum Durable {
+    Yes,
+    No,
+}
+
+impl<S: Store + 'static> Writer<S> {
+    /// A writer to `store`. It publishes now what the store and the configuration hold.
+    pub(crate) fn new(store: S, published: Arc<Published>, view: View, rights: Rights, clock: Clock) -> Writer<S> {
+        published.set_view(view);
+        published.set_rights(rights);
+        Writer { store, published, clock }
+    }
+
+    /// Starts the thread. It ends when the last [`Queue`] is dropped, after everything queued is done; joining
+    /// it gives the store back.
+    pub(crate) fn start(mut self) -> std::io::Result<(Queue, std::thread::JoinHandle<S>)> {
+        let (queue, mut requests) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
+            while let Some(first) = requests.blocking_recv() {
+                let rest = std::iter::from_fn(|| requests.try_recv().ok());
+                self.carry_out(std::iter::once(first).chain(rest).take(GROUP));
+            }
+            self.store
+        })?;
+        Ok((queue, thread))
+    }
+
+    /// One group: apply, append, publish, answer.
+    fn carry_out(&mut self, requests: impl Iterator<Item = Request>) {
+        let mut view = View::clone(&self.published.view());
+        let mut commits = Vec::new();
+        let mut held: Vec<Held> = Vec::new();
+        let mut reloaded = false;
+        for request in requests {
+            match request {
+                Request::Update { update, key, source, reply } => {
+                    let outcome = self.update(&mut view.zones, &mut commits, &update, key, source);
+                    held.push(Box::new(move |durable| {
+                        // Whatever was decided was decided upon the changes before it in the group.
+                        let outcome = match durable {
+                            Durable::Yes => outcome,
+                            Durable::No => Err(Refusal::Storage),
+                        };
+                        // One who no longer waits asks again.
+                        let _ = reply.send(outcome);
+                    }));
+                }
+                Request::Seed { zones, reply } => {
+                    for (apex, records) in zones {
+                        if view.zones.zone(&apex).is_none() {
+                            self.begin(&mut view.zones, &mut commits, &apex, records);
+                        }
+                    }
+                    held.push(Box::new(move |durable| {
+                        let _ = reply.send(match durable {
+                            Durable::Yes => Ok(()),
+                            Durable::No => Err(Refusal::Storage),
+                        });
+                    }));
+                }
+                Request::Reload { keyring, limits, rights, reply } => {
+                    self.published.set_rights(*rights);
+                    view.keyring = keyring;
+                    view.limits = limits;
+                    reloaded = true;
+                    held.push(Box::new(move |_| {
+                        let _ = reply.send(());
+                    }));
+                }
+            }
+        }
+        let durable = match commits.is_empty() {
+            true => Durable::Yes,
+            false => match self.store.append(&commits) {
+                Ok(_) => Durable::Yes,
+                Err(error) => {
+                    tracing::error!(commits = commits.len(), "updates not stored: {error}");
+                    Durable::No
+                }
+            },
+        };
+        match durable {
+            Durable::Yes if reloaded || !commits.is_empty() => self.published.set_view(view),
+            // Keys and rights do not depend on the store.
+            Durable::No if reloaded => {
+                let zones = self.published.view().zones.clone();
+                self.published.set_view(View { zones, ..view });
+            }
+            _ => {}
+        }
+        for answer in held {
+            answer(durable);
+        }
+    }
+
+    /// Applies one update to `zones` and adds its commit, if it changes anything.
+    fn update(
+        &self,
+        zones: &mut ZoneSet,
+        commits: &mut Vec<Commit>,
+        update: &UpdateMessage,
+        key: Name,
+        source: IpAddr,
+    ) -> Result<Applied, Refusal> {
+        let known = zones.zone(&update.zone).cloned();
+        let zone = match &known {
+            Some(zone) => Arc::clone(zone),
+            None => self.new_zone(&update.zone, &key)?,
+        };
+        let policy = self.published.rights().policy(zone.apex());
+        let changes = apply_update(&zone, update, &policy, &key)?;
+        let from = known.is_some().then_some(zone.serial());
+        if changes.is_empty() && known.is_some() {
+            return Ok(Applied { from, to: zone.serial(), added: 0, removed: 0 });
+        }
+        let next = zone.with(&changes).map_err(|error| {
+            // The changes were made for this very zone: a defect of ours, which must not reach the journal.
+            tracing::error!(zone = %zone.apex(), "update does not fit its zone: {error}");
+            Refusal::Storage
+        })?;
+        let count =
+            |records: &[Record]| records.iter().filter(|record| record.rtype != crate::wire::Rtype::SOA).count();
+        let applied =
+            Applied { from, to: next.serial(), added: count(&changes.added), removed: count(&changes.removed) };
+        // A new zone's commit holds all of it.
+        let (kind, changes) = match known {
+            Some(_) => (CommitKind::Change, changes),
+            None => (CommitKind::Create, Changes { removed: Vec::new(), added: next.records().collect() }),
+        };
+        commits.push(Commit {
+            zone: *next.apex(),
+            kind,
+            from,
+            to: next.serial(),
+            time: self.clock.now(),
+            actor: Actor::Key(key),
+            source: Some(source),
+            changes,
+        });
+        zones.insert(Arc::new(next));
+        Ok(applied)
+    }
+
+    /// The zone that a key with the right to make it gets at its first update.
+    fn new_zone(&self, apex: &Name, key: &Name) -> Result<Arc<Zone>, Refusal> {
+        if let Err(denied) = self.published.rights().may_create(key, apex) {
+            tracing::debug!("{denied}");
+            return Err(Refusal::NotAuth(*apex));
+        }
+        let apex = apex.to_lowercase();
+        let records = seed(&apex).ok();
+        let zone = records.and_then(|records| Zone::new(&apex, records).ok()).ok_or(Refusal::NotAuth(apex))?;
+        Ok(Arc::new(zone))
+    }
+
+    /// Begins a zone with these records.
+    fn begin(&self, zones: &mut ZoneSet, commits: &mut Vec<Commit>, apex: &Name, records: Vec<Record>) {
+        let zone = match Zone::new(apex, records.iter().cloned()) {
+            Ok(zone) => zone,
+            Err(error) => {
+                tracing::error!(zone = %apex, "zone not begun: {error}");
+                return;
+            }
+        };
+        commits.push(Commit {
+            zone: *zone.apex(),
+            kind: CommitKind::Create,
+            from: None,
+            to: zone.serial(),
+            time: self.clock.now(),
+            actor: Actor::Seed,
+            source: None,
+            changes: Changes { removed: Vec::new(), added: records },
+        });
+        tracing::info!(zone = %zone.apex(), serial = %zone.serial(), owners = zone.owners(), "zone begun");
+        zones.insert(Arc::new(zone));
+    }
+}
