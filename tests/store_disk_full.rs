@@ -1,0 +1,120 @@
+//! A state directory on a disk that is really full: a small tmpfs, so these tests need root.
+
+use dyndns::store::{Actor, Commit, CommitKind, DiskStore, LoadedZone, Store, StoreError, StoreOptions};
+use dyndns::wire::{Name, Rtype, Ttl};
+use dyndns::zone::{Changes, Key, Record, Serial};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::Command;
+
+/// A tmpfs of 8 MiB, unmounted when dropped; `None` where this user may not mount one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<SmallDisk> {
+        let dir = tempfile::tempdir().unwrap();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "dyndns-test"]).arg(dir.path()).output();
+        match mount {
+            Ok(output) if output.status.success() => Some(SmallDisk(dir)),
+            refused => {
+                eprintln!("skipped: no tmpfs can be mounted here: {refused:?}");
+                None
+            }
+        }
+    }
+
+    /// Leaves `octets` of room.
+    fn fill(&self, octets: usize) {
+        let path = self.0.path().join("filler");
+        let mut filler = Vec::new();
+        // As much as goes, then less.
+        for size in (0..128usize).map(|part| (128 - part) << 16) {
+            filler.resize(size, 1);
+            if std::fs::write(&path, &filler).is_ok() {
+                break;
+            }
+        }
+        filler.truncate(filler.len().saturating_sub(octets));
+        std::fs::write(&path, &filler).unwrap();
+    }
+
+    fn make_room(&self) {
+        std::fs::remove_file(self.0.path().join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: sled lets go of its files a moment after it was dropped.
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+const OPTIONS: StoreOptions = StoreOptions { segment_size: 100_000, table_cache: 1 << 20 };
+
+fn commit(number: u32) -> Commit {
+    let record = Record {
+        owner: Key::new(&Name::parse(&format!("h{number}.example.com")).unwrap()),
+        rtype: Rtype::TXT,
+        ttl: Ttl::new(60),
+        rdata: vec![7; 1000].into(),
+    };
+    Commit {
+        zone: Name::parse("example.com").unwrap(),
+        kind: CommitKind::Change,
+        from: Some(Serial(number)),
+        to: Serial(number + 1),
+        time: 0,
+        actor: Actor::Lease,
+        source: None,
+        changes: Changes { removed: Vec::new(), added: vec![record] },
+    }
+}
+
+fn open(dir: &Path) -> (DiskStore, usize) {
+    let mut records = 0;
+    let mut load = |zone: LoadedZone| records += zone.records.len();
+    let (store, notes) = DiskStore::open(dir, &OPTIONS, &mut load).unwrap();
+    for note in notes {
+        eprintln!("{note}");
+    }
+    (store, records)
+}
+
+#[test]
+fn appends_fail_on_a_full_disk_and_work_again_once_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let dir = disk.0.path().join("state");
+    let (mut store, _) = open(&dir);
+    let mut answered = 0u32;
+    for _ in 0..20 {
+        store.append(&[commit(answered)]).unwrap();
+        answered += 1;
+    }
+    store.sync_table().unwrap();
+    disk.fill(200_000);
+    let error = loop {
+        match store.append(&[commit(answered)]) {
+            Ok(_) => answered += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&error, StoreError::Io { source, .. } if source.kind() == ErrorKind::StorageFull), "{error}");
+    assert!(error.to_string().contains("make room; updates work again without a restart"), "{error}");
+    assert!(store.append(&[commit(answered)]).is_err());
+    disk.make_room();
+    for _ in 0..200 {
+        store.append(&[commit(answered)]).unwrap();
+        answered += 1;
+    }
+    assert_eq!(store.last_seq(), u64::from(answered));
+    // The table had no room either: whether it came through or not, nothing that was answered is lost.
+    let _ = store.sync_table();
+    if let Some(fault) = store.table_fault() {
+        eprintln!("{fault}");
+    }
+    drop(store);
+    let (store, records) = open(&dir);
+    assert_eq!((store.last_seq(), records), (u64::from(answered), answered as usize));
+}
