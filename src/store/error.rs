@@ -47,6 +47,13 @@ pub enum StoreError {
         /// What exceeds which bound.
         what: &'static str,
     },
+    /// The table stopped following the journal while the server ran.
+    TableStopped {
+        /// The table's directory.
+        path: PathBuf,
+        /// What sled said.
+        why: String,
+    },
     /// The table failed, and making it anew did not help.
     Table {
         /// The table's directory.
@@ -102,6 +109,12 @@ impl fmt::Display for StoreError {
             StoreError::TooLarge { zone, what } => {
                 write!(f, "cannot store a commit of zone {zone}: {what}; split the change")
             }
+            StoreError::TableStopped { path, why } => write!(
+                f,
+                "table {} stopped following the journal: {why}; updates go on and nothing is lost: check the disk, the \
+                 next start catches up",
+                path.display()
+            ),
             StoreError::Table { path, why } => write!(
                 f,
                 "cannot use the table {}: {why}; the journal holds every record: check the disk and start again",

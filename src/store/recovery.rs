@@ -83,7 +83,7 @@ impl DiskStore {
         if self.follower.sync() {
             return Ok(());
         }
-        Err(StoreError::Table { path: self.table.clone(), why: "it has stopped following the journal".into() })
+        Err(StoreError::TableStopped { path: self.table.clone(), why: "see the log".into() })
     }
 }
 
@@ -107,7 +107,7 @@ impl Store for DiskStore {
 
     fn table_fault(&mut self) -> Option<StoreError> {
         let why = self.follower.fault()?;
-        Some(StoreError::Table { path: self.table.clone(), why })
+        Some(StoreError::TableStopped { path: self.table.clone(), why })
     }
 }
 

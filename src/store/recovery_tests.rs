@@ -240,7 +240,10 @@ fn names_of_any_octets_and_zones_within_zones_keep_apart() {
 
 /// The zones as the commits say, without a journal or a table.
 #[derive(Default)]
-struct Model(BTreeMap<String, BTreeMap<(Key, Rtype, Box<[u8]>), Ttl>>);
+struct Model(BTreeMap<String, BTreeMap<RecordId, Ttl>>);
+
+/// What makes a record the same record: all but its TTL.
+type RecordId = (Key, Rtype, Box<[u8]>);
 
 impl Model {
     fn apply(&mut self, commit: &Commit) {
@@ -261,7 +264,7 @@ impl Model {
     }
 
     fn zones(&self) -> Zones {
-        let record = |((owner, rtype, rdata), ttl): (&(Key, Rtype, Box<[u8]>), &Ttl)| Record {
+        let record = |((owner, rtype, rdata), ttl): (&RecordId, &Ttl)| Record {
             owner: owner.clone(),
             rtype: *rtype,
             ttl: *ttl,
