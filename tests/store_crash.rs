@@ -1,5 +1,12 @@
 //! A process that appends is killed at any moment: every commit that it was told is durable is there.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    reason = "in a test a panic is the failure to be seen"
+)]
+
 use dyndns::store::{Actor, Commit, CommitKind, DiskStore, Store, StoreOptions};
 use dyndns::wire::{Name, Rtype, Ttl};
 use dyndns::zone::{Changes, Key, Record, Serial};

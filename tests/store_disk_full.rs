@@ -1,5 +1,7 @@
 //! A state directory on a disk that is really full: a small tmpfs, so these tests need root.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure to be seen")]
+
 use dyndns::store::{Actor, Commit, CommitKind, DiskStore, LoadedZone, Store, StoreError, StoreOptions};
 use dyndns::wire::{Name, Rtype, Ttl};
 use dyndns::zone::{Changes, Key, Record, Serial};
