@@ -158,7 +158,12 @@ impl<S: Store + 'static> Writer<S> {
         let durable = match commits.is_empty() {
             true => Durable::Yes,
             false => match self.store.append(&commits) {
-                Ok(_) => Durable::Yes,
+                Ok(_) => {
+                    for commit in commits.iter().filter(|commit| commit.kind == CommitKind::Create) {
+                        tracing::info!(zone = %commit.zone, serial = %commit.to, actor = %commit.actor, "zone begun");
+                    }
+                    Durable::Yes
+                }
                 Err(error) => {
                     tracing::error!(commits = commits.len(), "updates not stored: {error}");
                     Durable::No
@@ -258,7 +263,122 @@ impl<S: Store + 'static> Writer<S> {
             source: None,
             changes: Changes { removed: Vec::new(), added: records },
         });
-        tracing::info!(zone = %zone.apex(), serial = %zone.serial(), owners = zone.owners(), "zone begun");
         zones.insert(Arc::new(zone));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+    use crate::update::Entry;
+    use crate::update::policy::{Creation, Grant};
+    use crate::wire::{Class, Rcode, Rtype};
+    use crate::zone::KeyBuf;
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    /// A writer of zone home.example whose key `laptop` may change everything and `maker` may make zones.
+    struct Bench {
+        store: MemoryStore,
+        published: Arc<Published>,
+        writer: Writer<MemoryStore>,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let store = MemoryStore::new();
+            let published = Arc::new(Published::default());
+            let mut view = View::default();
+            let apex = name("home.example");
+            view.zones.insert(Arc::new(Zone::new(&apex, seed(&apex).unwrap()).unwrap()));
+            let mut rights = Rights::new();
+            rights.insert_zone(apex, vec![Grant::operator(name("laptop"))]);
+            rights.allow_creation(name("maker"), Creation::Under(vec![name("made.example")]));
+            let writer = Writer::new(store.clone(), Arc::clone(&published), view, rights, Clock::manual(1000));
+            Bench { store, published, writer }
+        }
+
+        /// Carries out one group of updates, each of which adds an A record to its zone.
+        fn group(&mut self, updates: &[(&str, &str, &str)]) -> Vec<Result<Applied, Refusal>> {
+            let mut requests = Vec::new();
+            let mut outcomes = Vec::new();
+            for (zone, owner, key) in updates {
+                let operation = Entry {
+                    owner: name(owner),
+                    rtype: Rtype::A,
+                    class: Class::IN,
+                    ttl: 60,
+                    rdata: Ok([192, 0, 2, 1].into()),
+                };
+                let update = UpdateMessage { zone: name(zone), prerequisites: Vec::new(), operations: vec![operation] };
+                let (reply, outcome) = oneshot::channel();
+                let source = IpAddr::from([127, 0, 0, 1]);
+                requests.push(Request::Update { update, key: name(key), source, reply });
+                outcomes.push(outcome);
+            }
+            self.writer.carry_out(requests.into_iter());
+            outcomes.into_iter().map(|mut outcome| outcome.try_recv().unwrap()).collect()
+        }
+
+        fn holds(&self, owner: &str) -> bool {
+            let key = KeyBuf::new(&name(owner));
+            let view = self.published.view();
+            view.zones.nearest(key.as_bytes()).is_some_and(|zone| zone.node(key.as_bytes()).is_some())
+        }
+    }
+
+    #[test]
+    fn requests_of_one_group_build_on_each_other_and_share_no_refusal() {
+        let mut bench = Bench::new();
+        let outcomes = bench.group(&[
+            ("home.example", "a.home.example", "laptop"),
+            ("home.example", "b.home.example", "stranger"),
+            ("home.example", "c.home.example", "laptop"),
+            ("home.example", "c.home.example", "laptop"),
+        ]);
+        let serials = |outcome: &Result<Applied, Refusal>| outcome.as_ref().map(|applied| applied.to.0).ok();
+        assert_eq!(outcomes.iter().map(serials).collect::<Vec<_>>(), [Some(2), None, Some(3), Some(3)]);
+        assert_eq!(outcomes[1].as_ref().unwrap_err().rcode(), Rcode::REFUSED);
+        assert!(bench.holds("a.home.example") && !bench.holds("b.home.example") && bench.holds("c.home.example"));
+        let commits = bench.store.commits();
+        assert_eq!(commits.len(), 2);
+        assert_eq!((commits[1].from, commits[1].to, commits[1].time), (Some(Serial(2)), Serial(3), 1000));
+    }
+
+    #[test]
+    fn a_store_fault_refuses_the_group_keeps_the_zone_and_heals() {
+        let mut bench = Bench::new();
+        bench.store.break_down();
+        let updates = [("home.example", "a.home.example", "laptop"), ("home.example", "a.home.example", "laptop")];
+        // The second changes nothing by itself, but only upon the first.
+        for outcome in bench.group(&updates) {
+            assert_eq!(outcome.unwrap_err().rcode(), Rcode::SERVFAIL);
+        }
+        assert!(!bench.holds("a.home.example"));
+        assert_eq!(bench.published.view().zones.zone(&name("home.example")).unwrap().serial(), Serial(1));
+        bench.store.mend();
+        assert!(bench.group(&updates).iter().all(Result::is_ok));
+        assert!(bench.holds("a.home.example"));
+    }
+
+    #[test]
+    fn the_first_update_of_a_key_with_the_right_makes_the_zone() {
+        let mut bench = Bench::new();
+        let outcomes = bench.group(&[
+            ("other.example", "a.other.example", "maker"),
+            ("x.made.example", "a.x.made.example", "laptop"),
+            ("x.made.example", "a.x.made.example", "maker"),
+            ("x.made.example", "b.x.made.example", "maker"),
+        ]);
+        assert_eq!(outcomes[0], Err(Refusal::NotAuth(name("other.example"))));
+        assert_eq!(outcomes[1], Err(Refusal::NotAuth(name("x.made.example"))));
+        assert_eq!(outcomes[2], Ok(Applied { from: None, to: Serial(2), added: 1, removed: 0 }));
+        assert_eq!(outcomes[3], Ok(Applied { from: Some(Serial(2)), to: Serial(3), added: 1, removed: 0 }));
+        assert!(bench.holds("a.x.made.example") && bench.holds("x.made.example"));
+        let commits = bench.store.commits();
+        assert_eq!((commits[0].kind, commits[0].changes.added.len()), (CommitKind::Create, 3));
     }
 }
