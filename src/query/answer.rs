@@ -17,6 +17,9 @@ pub(super) struct Outcome {
 /// How many CNAME and DNAME steps an answer follows; from there the resolver goes on by itself.
 const CHAIN: usize = 16;
 
+/// Of how many hosts an answer brings the addresses along, unasked.
+const HOSTS: usize = 16;
+
 /// Writes the answer to `question` into `composer`, whose question section is written.
 pub(super) fn answer(
     zones: &ZoneSet,
@@ -28,11 +31,14 @@ pub(super) fn answer(
     let Some(zone) = nearest(zones, key.as_bytes(), question.rtype) else {
         return Outcome { rcode: Rcode::REFUSED, reason: Reason::OutOfZone, authoritative: false };
     };
+    let start = composer.mark();
     let mut writer = Writer { zone, question, transport, composer, authoritative: true };
     match writer.chain() {
         Ok((rcode, reason)) => Outcome { rcode, reason, authoritative: writer.authoritative },
-        // Over TCP nothing larger can be sent: the zone holds what DNS cannot carry.
+        // Over TCP nothing larger can be sent: the zone holds what DNS cannot carry. No part of it may look like
+        // the whole.
         Err(Full) if transport == Transport::Tcp => {
+            writer.composer.rewind(start);
             Outcome { rcode: Rcode::SERVFAIL, reason: Reason::ServerFailure, authoritative: false }
         }
         Err(Full) => {
@@ -90,7 +96,11 @@ impl Writer<'_, '_, '_> {
                 }
                 Lookup::Dname { below, dname } => {
                     let owner = ancestor(&name, below);
-                    self.rrset(Place::Answer, &owner, dname)?;
+                    // A DNAME may lead below itself again. It is one record all the same (RFC 2181 section 5).
+                    let again = |seen: &[Name; CHAIN]| seen.iter().take(step).any(|n| n.is_in(&owner) && *n != owner);
+                    if !seen.as_ref().is_some_and(again) {
+                        self.rrset(Place::Answer, &owner, dname)?;
+                    }
                     let target = dname.rdatas().next().and_then(|rdata| rdata::target(Rtype::DNAME, rdata));
                     let moved = target.and_then(|target| target.prefixed(name.prefix_before(&owner)?).ok());
                     let Some(moved) = moved else {
@@ -134,14 +144,20 @@ impl Writer<'_, '_, '_> {
     }
 
     /// ANY: over UDP one RRset stands for all (RFC 8482 section 4.1), so that small questions make no large
-    /// answers; over TCP, where the source is known, all of them (section 4.4).
+    /// answers; over TCP, where the source is known, all of them (section 4.4), or those that a message can hold.
     fn any(&mut self, name: &Name, node: &Node) -> Result<(Rcode, Reason), Full> {
         let few = match self.transport {
             Transport::Udp => 1,
             Transport::Tcp => usize::MAX,
         };
+        let before = self.composer.mark();
         for rrset in node.rrsets().take(few) {
-            self.rrset(Place::Answer, name, rrset)?;
+            if self.rrset(Place::Answer, name, rrset).is_err() && self.transport == Transport::Udp {
+                return Err(Full);
+            }
+        }
+        if self.composer.mark() == before {
+            return Err(Full);
         }
         Ok((Rcode::NOERROR, Reason::Answered))
     }
@@ -187,10 +203,16 @@ impl Writer<'_, '_, '_> {
         if !matches!(rrset.rtype, Rtype::NS | Rtype::MX | Rtype::SRV) {
             return;
         }
+        let mut hosts = [Name::root(); HOSTS];
+        let mut known = 0;
         for target in rrset.rdatas().filter_map(|rdata| rdata::target(rrset.rtype, rdata)) {
-            if !target.is_in(self.zone.apex()) {
+            // Services on several ports name one host: its addresses come once.
+            if !target.is_in(self.zone.apex()) || hosts.iter().take(known).any(|host| *host == target) {
                 continue;
             }
+            let Some(slot) = hosts.get_mut(known) else { return };
+            *slot = target;
+            known += 1;
             let Lookup::Found(Answer { node, .. }) = self.zone.lookup(KeyBuf::new(&target).as_bytes(), Rtype::A) else {
                 continue;
             };

@@ -59,3 +59,6 @@ pub enum Transport {
     /// A stream: up to 65,535 octets (RFC 1035 section 4.2.2).
     Tcp,
 }
+
+#[cfg(test)]
+mod tests;

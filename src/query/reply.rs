@@ -42,7 +42,8 @@ impl<'b> Reply<'b> {
         });
         let reserved = signature + if edns.is_some() { Edns::LEN } else { 0 };
         composer.reserve(reserved);
-        if let Some(question) = &message.question {
+        // Of several questions none is answered, and none is repeated.
+        if let Some(question) = message.question.as_ref().filter(|_| message.header.counts[0] == 1) {
             composer.question(question)?;
         }
         Ok(Reply { composer, edns, reserved })

@@ -97,11 +97,8 @@ pub fn respond(view: &View, peer: Peer, now: u64, bytes: &[u8], buffer: &mut [u8
         Ok(message) => message,
         Err(_) => return stop(Rcode::FORMERR, Reason::Malformed, buffer),
     };
-    // RFC 9619: a query has exactly one question.
-    let Some(question) = message.question.filter(|_| header.counts[0] == 1) else {
-        return stop(Rcode::FORMERR, Reason::Malformed, buffer);
-    };
-    if matches!(question.rtype, Rtype::AXFR | Rtype::IXFR) {
+    let question = message.question.filter(|_| header.counts[0] == 1);
+    if question.is_some_and(|question| matches!(question.rtype, Rtype::AXFR | Rtype::IXFR)) {
         return Verdict::Transfer;
     }
     let mut signer = None;
@@ -120,7 +117,7 @@ pub fn respond(view: &View, peer: Peer, now: u64, bytes: &[u8], buffer: &mut [u8
     let Ok(mut reply) = Reply::new(&message, &view.limits, peer.transport, signature, buffer) else {
         return Verdict::Drop(Reason::NoRoom);
     };
-    let reason = fill(view, peer.transport, &message, &question, &mut reply);
+    let reason = fill(view, peer.transport, &message, question.as_ref(), &mut reply);
     let len = reply.finish();
     match signed(signer.as_mut(), buffer, len, now) {
         Some(len) => Verdict::Reply(len, reason),
@@ -128,18 +125,20 @@ pub fn respond(view: &View, peer: Peer, now: u64, bytes: &[u8], buffer: &mut [u8
     }
 }
 
-/// Fills a reply whose question stands.
+/// Fills a reply whose question, if the query has exactly one, stands.
 fn fill(
     view: &View,
     transport: Transport,
     message: &Message<'_>,
-    question: &Question,
+    question: Option<&Question>,
     reply: &mut Reply<'_>,
 ) -> Reason {
     let mut stop = |rcode, reason| {
         reply.set_rcode(rcode);
         reason
     };
+    // RFC 9619 section 4: a query has exactly one question.
+    let Some(question) = question else { return stop(Rcode::FORMERR, Reason::Malformed) };
     // A query has no answer or authority records; what RFC 1035 gives them no meaning for, we do not read.
     if message.header.counts[1] != 0 || message.header.counts[2] != 0 {
         return stop(Rcode::FORMERR, Reason::Malformed);
@@ -148,8 +147,8 @@ fn fill(
         return stop(Rcode::BADVERS, Reason::BadVersion);
     }
     match question.rtype {
-        // Records of the message itself are no questions.
-        Rtype::OPT | Rtype::TSIG | Rtype(0) => return stop(Rcode::FORMERR, Reason::Malformed),
+        // Records of the message itself are no questions, nor is the mark of a name that does not exist (RFC 9824).
+        Rtype::OPT | Rtype::TSIG | Rtype::NXNAME | Rtype(0) => return stop(Rcode::FORMERR, Reason::Malformed),
         Rtype::MAILA | Rtype::MAILB | Rtype::TKEY => return stop(Rcode::NOTIMP, Reason::NotImplemented),
         _ => {}
     }

@@ -26,7 +26,7 @@ const REMEMBERED: usize = 32;
 pub struct Full;
 
 /// A place to return to, with everything written since undone.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     len: usize,
     counts: [u16; 4],

@@ -41,7 +41,8 @@ impl<'z> Draft<'z> {
     }
 
     /// The difference to the base. Where there is one and the SOA was not set to another serial, the serial
-    /// moves on by one (RFC 2136 section 3.6).
+    /// moves on by one (RFC 2136 section 3.6), past 0: it comes after 4294967295 by RFC 1982 like any other, but
+    /// section 7 there advises against it, for there are secondaries that take it for "no zone yet".
     pub fn finish(mut self) -> Changes {
         let changes = self.difference();
         let apex = self.base.apex_key().clone();
@@ -53,7 +54,7 @@ impl<'z> Draft<'z> {
         if changes.is_empty() || soa.serial != self.base.serial().0 {
             return changes;
         }
-        soa.serial = Serial(soa.serial).next().0;
+        soa.serial = Serial(soa.serial).next().0.max(1);
         let moved = Rrset::one(Rtype::SOA, rrset.ttl, &soa.to_rdata());
         self.set(&apex, node.with(moved));
         self.difference()
