@@ -43,7 +43,11 @@ impl KeyDirectory {
 
     /// Reads every `*.key` file, in the order of their names. A directory that is not there has none.
     pub fn read(&self) -> Result<Vec<KeyFile>, Error> {
-        let cannot = |error| Error::usage(format!("cannot read key directory {}", self.path.display())).because(error);
+        let cannot = |error| {
+            Error::usage(format!("cannot read key directory {}", self.path.display()))
+                .because(error)
+                .remedy("run as the user whose keys they are, or choose another place with --state-dir")
+        };
         let entries = match fs::read_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(cannot)?,

@@ -14,6 +14,9 @@ mod settings;
 mod zone_file;
 mod zones;
 
+#[cfg(test)]
+mod tests;
+
 pub use key_files::{KeyDirectory, KeyFile};
 pub use manual::manual;
 pub(crate) use settings::{address, algorithm};
