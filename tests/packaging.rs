@@ -1,5 +1,6 @@
 //! What an operator gets beside the binary: the systemd unit, judged by the real systemd-analyze, and
-//! scripts/install, run as a user runs it, into a directory of its own.
+//! scripts/install, run as a user runs it, into a directory of its own; and the README beside the
+//! declarations that it describes.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -58,4 +59,98 @@ fn the_unit_has_one_capability_and_one_place_to_write() {
         assert!(unit.lines().any(|have| have == line), "dyndns.service lacks {line}");
     }
     assert!(!unit.contains("ReadWritePaths"));
+}
+
+fn install(folder: &Path) -> Output {
+    Command::new(project("scripts/install")).arg("--destdir").arg(folder).arg(BINARY).output().unwrap()
+}
+
+fn read(folder: &Path, path: &str) -> String {
+    std::fs::read_to_string(folder.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn install_twice_puts_everything_in_place_and_keeps_the_config() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = install(folder.path());
+    assert!(first.status.success(), "{}", said(&first));
+
+    let example = std::fs::read_to_string(project("zones/dyndns.example.toml")).unwrap();
+    assert_eq!(read(folder.path(), "etc/dyndns/dyndns.toml"), example);
+    assert_eq!(
+        read(folder.path(), "usr/local/lib/systemd/system/dyndns.service"),
+        std::fs::read_to_string(project("dyndns.service")).unwrap()
+    );
+    assert!(read(folder.path(), "usr/local/share/man/man1/dyndns.1").contains(".TH"));
+    assert!(read(folder.path(), "usr/local/share/bash-completion/completions/dyndns").contains("dyndns"));
+    assert!(read(folder.path(), "usr/local/share/zsh/site-functions/_dyndns").starts_with("#compdef dyndns"));
+    assert!(
+        read(folder.path(), "usr/local/share/fish/vendor_completions.d/dyndns.fish").contains("complete -c dyndns")
+    );
+    let version = Command::new(folder.path().join("usr/local/bin/dyndns")).arg("--version").output().unwrap();
+    assert!(said(&version).starts_with("dyndns "), "{}", said(&version));
+
+    // The operator edits the config; the old example goes stale.
+    std::fs::write(folder.path().join("etc/dyndns/dyndns.toml"), "# mine\n").unwrap();
+    std::fs::write(folder.path().join("etc/dyndns/dyndns.toml.example"), "# old\n").unwrap();
+    let again = install(folder.path());
+    assert!(again.status.success(), "{}", said(&again));
+    assert_eq!(read(folder.path(), "etc/dyndns/dyndns.toml"), "# mine\n");
+    assert_eq!(read(folder.path(), "etc/dyndns/dyndns.toml.example"), example);
+    assert!(said(&again).contains("kept: "), "{}", said(&again));
+}
+
+#[test]
+fn install_under_another_prefix_names_that_binary_in_the_unit() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(project("scripts/install"))
+        .args(["--prefix", "/opt/dyndns", "--destdir"])
+        .arg(folder.path())
+        .arg(BINARY)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let unit = read(folder.path(), "etc/systemd/system/dyndns.service");
+    assert!(unit.contains("\nExecStart=/opt/dyndns/bin/dyndns serve "), "{unit}");
+    assert!(folder.path().join("opt/dyndns/bin/dyndns").exists());
+}
+
+#[test]
+fn install_refuses_a_binary_that_does_not_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let output =
+        Command::new(project("scripts/install")).arg("--destdir").arg(folder.path()).arg("README.md").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("it does not run here"), "{}", said(&output));
+    assert!(!folder.path().join("usr").exists());
+}
+
+#[test]
+fn the_readme_names_every_option_of_the_config() {
+    let readme = std::fs::read_to_string(project("README.md")).unwrap();
+    for section in dyndns::config::manual() {
+        for option in section.options {
+            let written = [format!("`{}`", option.name), format!("`[[{}]]`", option.name)];
+            assert!(written.iter().any(|name| readme.contains(name)), "{}: {}", section.title, option.name);
+        }
+    }
+}
+
+#[test]
+fn the_readme_names_every_flag_of_serve_and_no_other() {
+    let readme = std::fs::read_to_string(project("README.md")).unwrap();
+    let table = readme.split("## Flags of `dyndns serve`").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut described: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")).collect();
+    described.iter_mut().for_each(|line| *line = line.split([' ', '`']).next().unwrap());
+    let help = Command::new(BINARY).args(["serve", "--help"]).output().unwrap();
+    let help = said(&help);
+    let mut declared: Vec<&str> = help
+        .lines()
+        .map(|line| line.trim_start().trim_start_matches("-h, "))
+        .filter(|line| line.starts_with("--") && !line.starts_with("--help"))
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    described.sort_unstable();
+    declared.sort_unstable();
+    assert_eq!(described, declared);
 }
