@@ -61,8 +61,8 @@ fn the_unit_has_one_capability_and_one_place_to_write() {
     assert!(!unit.contains("ReadWritePaths"));
 }
 
-fn install(folder: &Path) -> Output {
-    Command::new(project("scripts/install")).arg("--destdir").arg(folder).arg(BINARY).output().unwrap()
+fn install(folder: &Path) -> std::io::Result<Output> {
+    Command::new(project("scripts/install")).arg("--destdir").arg(folder).arg(BINARY).output()
 }
 
 fn read(folder: &Path, path: &str) -> String {
@@ -72,7 +72,7 @@ fn read(folder: &Path, path: &str) -> String {
 #[test]
 fn install_twice_puts_everything_in_place_and_keeps_the_config() {
     let folder = tempfile::tempdir().unwrap();
-    let first = install(folder.path());
+    let first = install(folder.path()).unwrap();
     assert!(first.status.success(), "{}", said(&first));
 
     let example = std::fs::read_to_string(project("zones/dyndns.example.toml")).unwrap();
@@ -93,7 +93,7 @@ fn install_twice_puts_everything_in_place_and_keeps_the_config() {
     // The operator edits the config; the old example goes stale.
     std::fs::write(folder.path().join("etc/dyndns/dyndns.toml"), "# mine\n").unwrap();
     std::fs::write(folder.path().join("etc/dyndns/dyndns.toml.example"), "# old\n").unwrap();
-    let again = install(folder.path());
+    let again = install(folder.path()).unwrap();
     assert!(again.status.success(), "{}", said(&again));
     assert_eq!(read(folder.path(), "etc/dyndns/dyndns.toml"), "# mine\n");
     assert_eq!(read(folder.path(), "etc/dyndns/dyndns.toml.example"), example);
