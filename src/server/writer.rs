@@ -7,12 +7,12 @@
 use super::publish::Published;
 use crate::clock::Clock;
 use crate::query::{Limits, View};
-use crate::store::{Actor, Commit, CommitKind, Store};
+use crate::store::{Actor, Commit, CommitKind, Logged, Store};
 use crate::tsig::Keyring;
 use crate::update::policy::Rights;
 use crate::update::{Refusal, UpdateMessage, apply_update};
-use crate::wire::Name;
-use crate::zone::{Changes, Record, Serial, Zone, ZoneSet, seed};
+use crate::wire::{Name, Rtype};
+use crate::zone::{Changes, Draft, Record, Serial, Zone, ZoneSet, seed};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -38,6 +38,31 @@ pub(crate) enum Request {
         /// Where the outcome goes.
         reply: oneshot::Sender<Result<(), Refusal>>,
     },
+    /// A zone is to hold exactly these records, whatever it held before.
+    Import {
+        /// The zone.
+        apex: Name,
+        /// Its records.
+        records: Vec<Record>,
+        /// Where the outcome goes.
+        reply: oneshot::Sender<Result<Applied, OperatorError>>,
+    },
+    /// A zone is to go.
+    Delete {
+        /// The zone.
+        apex: Name,
+        /// Where the outcome goes.
+        reply: oneshot::Sender<Result<(), OperatorError>>,
+    },
+    /// What happened to a zone: its newest commits, the oldest first.
+    History {
+        /// The zone.
+        apex: Name,
+        /// How many at most.
+        max: usize,
+        /// Where they go.
+        reply: oneshot::Sender<Result<Vec<Logged>, OperatorError>>,
+    },
     /// Other keys, rights and limits, as the configuration has them now.
     Reload {
         /// The keys.
@@ -51,6 +76,9 @@ pub(crate) enum Request {
     },
 }
 
+/// Why what the operator asked for was not done; a line for the operator.
+pub(crate) type OperatorError = String;
+
 /// What an update did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Applied {
@@ -62,6 +90,13 @@ pub(crate) struct Applied {
     pub(crate) added: usize,
     /// How many records went, the SOA not counted.
     pub(crate) removed: usize,
+}
+
+impl Applied {
+    fn new(from: Option<Serial>, to: Serial, changes: &Changes) -> Applied {
+        let count = |records: &[Record]| records.iter().filter(|record| record.rtype != Rtype::SOA).count();
+        Applied { from, to, added: count(&changes.added), removed: count(&changes.removed) }
+    }
 }
 
 /// How many requests may wait. Beyond that a datagram is dropped, and its sender asks again; a stream waits.
@@ -144,6 +179,23 @@ impl<S: Store + 'static> Writer<S> {
                         });
                     }));
                 }
+                Request::Import { apex, records, reply } => {
+                    let outcome = self.import(&mut view.zones, &mut commits, &apex, records);
+                    held.push(Box::new(move |durable| {
+                        let _ = reply.send(outcome.and_then(|applied| stored(durable).map(|()| applied)));
+                    }));
+                }
+                Request::Delete { apex, reply } => {
+                    let outcome = self.delete(&mut view.zones, &mut commits, &apex);
+                    held.push(Box::new(move |durable| {
+                        let _ = reply.send(outcome.and_then(|()| stored(durable)));
+                    }));
+                }
+                Request::History { apex, max, reply } => {
+                    let history = self.store.history(&apex, None, max);
+                    let outcome = history.map(|history| history.commits).map_err(|error| error.to_string());
+                    let _ = reply.send(outcome);
+                }
                 Request::Reload { keyring, limits, rights, reply } => {
                     self.published.set_rights(*rights);
                     view.keyring = keyring;
@@ -170,6 +222,9 @@ impl<S: Store + 'static> Writer<S> {
                 }
             },
         };
+        if let Some(fault) = self.store.table_fault() {
+            tracing::warn!("{fault}");
+        }
         match durable {
             Durable::Yes if reloaded || !commits.is_empty() => self.published.set_view(view),
             // Keys and rights do not depend on the store.
@@ -209,27 +264,62 @@ impl<S: Store + 'static> Writer<S> {
             tracing::error!(zone = %zone.apex(), "update does not fit its zone: {error}");
             Refusal::Storage
         })?;
-        let count =
-            |records: &[Record]| records.iter().filter(|record| record.rtype != crate::wire::Rtype::SOA).count();
-        let applied =
-            Applied { from, to: next.serial(), added: count(&changes.added), removed: count(&changes.removed) };
+        let applied = Applied::new(from, next.serial(), &changes);
         // A new zone's commit holds all of it.
         let (kind, changes) = match known {
             Some(_) => (CommitKind::Change, changes),
             None => (CommitKind::Create, Changes { removed: Vec::new(), added: next.records().collect() }),
         };
-        commits.push(Commit {
-            zone: *next.apex(),
-            kind,
-            from,
-            to: next.serial(),
-            time: self.clock.now(),
-            actor: Actor::Key(key),
-            source: Some(source),
-            changes,
-        });
+        let commit = self.commit(&next, kind, from, Actor::Key(key), changes);
+        commits.push(Commit { source: Some(source), ..commit });
         zones.insert(Arc::new(next));
         Ok(applied)
+    }
+
+    /// Makes a zone hold these records, with one commit.
+    fn import(
+        &self,
+        zones: &mut ZoneSet,
+        commits: &mut Vec<Commit>,
+        apex: &Name,
+        records: Vec<Record>,
+    ) -> Result<Applied, OperatorError> {
+        let wanted = Zone::new(apex, records).map_err(|error| error.to_string())?;
+        let base = zones.zone(apex).cloned();
+        let (kind, changes, next) = match &base {
+            Some(base) => {
+                let changes = Draft::towards(base, &wanted).finish();
+                if changes.is_empty() {
+                    return Ok(Applied { from: Some(base.serial()), to: base.serial(), added: 0, removed: 0 });
+                }
+                let next = base.with(&changes).map_err(|error| error.to_string())?;
+                (CommitKind::Change, changes, next)
+            }
+            None => {
+                let changes = Changes { removed: Vec::new(), added: wanted.records().collect() };
+                (CommitKind::Create, changes, wanted)
+            }
+        };
+        let from = base.map(|base| base.serial());
+        let applied = Applied::new(from, next.serial(), &changes);
+        commits.push(self.commit(&next, kind, from, Actor::Operator, changes));
+        zones.insert(Arc::new(next));
+        Ok(applied)
+    }
+
+    /// Takes a zone away.
+    fn delete(&self, zones: &mut ZoneSet, commits: &mut Vec<Commit>, apex: &Name) -> Result<(), OperatorError> {
+        let zone = zones.zone(apex).cloned().ok_or_else(|| format!("zone {apex} is not served here"))?;
+        let changes = Changes { removed: zone.records().collect(), added: Vec::new() };
+        commits.push(self.commit(&zone, CommitKind::Delete, Some(zone.serial()), Actor::Operator, changes));
+        zones.remove(apex);
+        Ok(())
+    }
+
+    /// A commit of now, without a source.
+    fn commit(&self, zone: &Zone, kind: CommitKind, from: Option<Serial>, actor: Actor, changes: Changes) -> Commit {
+        let (time, to) = (self.clock.now(), zone.serial());
+        Commit { zone: *zone.apex(), kind, from, to, time, actor, source: None, changes }
     }
 
     /// The zone that a key with the right to make it gets at its first update.
@@ -253,17 +343,17 @@ impl<S: Store + 'static> Writer<S> {
                 return;
             }
         };
-        commits.push(Commit {
-            zone: *zone.apex(),
-            kind: CommitKind::Create,
-            from: None,
-            to: zone.serial(),
-            time: self.clock.now(),
-            actor: Actor::Seed,
-            source: None,
-            changes: Changes { removed: Vec::new(), added: records },
-        });
+        let changes = Changes { removed: Vec::new(), added: records };
+        commits.push(self.commit(&zone, CommitKind::Create, None, Actor::Seed, changes));
         zones.insert(Arc::new(zone));
+    }
+}
+
+/// What the operator is told where the store failed.
+fn stored(durable: Durable) -> Result<(), OperatorError> {
+    match durable {
+        Durable::Yes => Ok(()),
+        Durable::No => Err(Refusal::Storage.to_string()),
     }
 }
 
@@ -273,7 +363,7 @@ mod tests {
     use crate::store::MemoryStore;
     use crate::update::Entry;
     use crate::update::policy::{Creation, Grant};
-    use crate::wire::{Class, Rcode, Rtype};
+    use crate::wire::{Class, Rcode};
     use crate::zone::KeyBuf;
 
     fn name(text: &str) -> Name {

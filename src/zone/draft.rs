@@ -17,6 +17,26 @@ impl<'z> Draft<'z> {
         Draft { base, touched: BTreeMap::new() }
     }
 
+    /// A draft in which the zone holds what `wanted` holds. The SOA's serial stays the base's, to be moved on by
+    /// [`Draft::finish`], unless the wanted one comes after it (RFC 1982).
+    pub fn towards(base: &'z Zone, wanted: &Zone) -> Draft<'z> {
+        let mut draft = Draft::new(base);
+        for (owner, _) in base.nodes().filter(|(owner, _)| wanted.node(owner.as_bytes()).is_none()) {
+            draft.set(owner, Node::empty());
+        }
+        for (owner, node) in wanted.nodes().filter(|(owner, node)| base.node(owner.as_bytes()) != Some(node)) {
+            draft.set(owner, node.clone());
+        }
+        let soa = wanted.soa().and_then(|rrset| Some((rrset.ttl, super::soa_of(rrset)?)));
+        if let Some((ttl, soa)) = soa.filter(|_| !wanted.serial().is_after(base.serial())) {
+            let apex = base.apex_key().clone();
+            let kept = Rrset::one(Rtype::SOA, ttl, &soa.with_serial(base.serial().0).to_rdata());
+            let node = draft.node(apex.as_bytes()).with(kept);
+            draft.set(&apex, node);
+        }
+        draft
+    }
+
     /// What `owner` has in the draft.
     pub fn node(&self, owner: &[u8]) -> Node {
         match self.touched.get(owner).or_else(|| self.base.node(owner)) {
@@ -85,5 +105,38 @@ fn collect(owner: &Key, from: &Node, other: &Node, into: &mut Vec<Record>) {
                 into.push(Record { owner: owner.clone(), rtype: rrset.rtype, ttl: rrset.ttl, rdata: rdata.into() });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod import_tests {
+    use super::*;
+    use crate::wire::Name;
+    use crate::zone::text;
+
+    fn zone(text: &str) -> Zone {
+        let apex = Name::parse("home.example").unwrap();
+        let text = format!("$ORIGIN home.example.\n$TTL 60\n@ NS ns\nns A 192.0.2.1\n{text}");
+        let parsed = text::parse(&text, "test", None, &mut |_| Err("no".into())).unwrap();
+        Zone::new(&apex, parsed.records).unwrap()
+    }
+
+    fn moved(base: &str, wanted: &str) -> (Changes, Zone) {
+        let base = zone(base);
+        let changes = Draft::towards(&base, &zone(wanted)).finish();
+        let next = base.with(&changes).unwrap();
+        (changes, next)
+    }
+
+    #[test]
+    fn an_import_moves_the_serial_on_once_and_only_where_something_changes() {
+        let soa = |serial: u32| format!("@ SOA ns hostmaster {serial} 1 1 1 1\n");
+        let (changes, next) = moved(&format!("{}a A 192.0.2.2\n", soa(7)), &format!("{}b A 192.0.2.3\n", soa(3)));
+        assert_eq!(next.serial(), Serial(8));
+        // The SOA and `a` go, the SOA and `b` come.
+        assert_eq!((changes.removed.len(), changes.added.len()), (2, 2));
+        assert!(moved(&soa(7), &soa(7)).0.is_empty());
+        assert!(moved(&soa(7), &soa(3)).0.is_empty());
+        assert_eq!(moved(&soa(7), &soa(9)).1.serial(), Serial(9));
     }
 }

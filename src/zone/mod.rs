@@ -131,6 +131,11 @@ impl Zone {
         })
     }
 
+    /// Every owner that has records, in key order.
+    pub fn nodes(&self) -> impl Iterator<Item = (&Key, &Node)> {
+        self.nodes.iter()
+    }
+
     fn insert(&mut self, record: &Record) -> Result<(), ZoneError> {
         if !record.owner.as_bytes().starts_with(self.apex_key.as_bytes()) {
             return Err(ZoneError::OutOfZone(record.owner.name(), self.apex));
