@@ -57,7 +57,7 @@ impl Entry {
         // is no error there.
         let rdata = match record.rdata_len {
             0 if record.class != Class::IN => Ok(Box::default()),
-            length => rdata::read(bytes, record.rdata_at, length, record.rtype).map(Into::into),
+            length => rdata::read(bytes, record.rdata_at, length, record.rtype),
         };
         Entry { owner: record.owner, rtype: record.rtype, class: record.class, ttl: record.ttl, rdata }
     }

@@ -4,9 +4,9 @@
 //! not "in use" (section 2.4.4: a name is in use if it owns at least one RR).
 
 use super::{Entry, Refusal};
-use crate::wire::rdata;
-use crate::wire::{Class, Name, Rcode, Rtype};
-use crate::zone::{KeyBuf, Rrset, Zone};
+use crate::wire::{Class, Name, Rcode, Rtype, rdata};
+use crate::zone::{Key, KeyBuf, Rrset, Zone};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Checks every prerequisite, in order; the first that fails is the answer.
 pub(super) fn check(zone: &Zone, prerequisites: &[Entry]) -> Result<(), Refusal> {
@@ -14,18 +14,17 @@ pub(super) fn check(zone: &Zone, prerequisites: &[Entry]) -> Result<(), Refusal>
         check_one(zone, entry)?;
     }
     // Section 3.2.3: the value-dependent ones are collected first and compared as whole RRsets then.
-    for (index, entry) in prerequisites.iter().enumerate().filter(|(_, entry)| entry.class == Class::IN) {
-        let same_set =
-            |other: &&Entry| other.class == Class::IN && other.owner == entry.owner && other.rtype == entry.rtype;
-        if prerequisites.iter().take(index).any(|earlier| same_set(&earlier)) {
-            continue;
+    let mut wanted: BTreeMap<(Key, Rtype), BTreeSet<Vec<u8>>> = BTreeMap::new();
+    for entry in prerequisites.iter().filter(|entry| entry.class == Class::IN) {
+        if let Ok(rdata) = &entry.rdata {
+            let set = wanted.entry((Key::new(&entry.owner), entry.rtype)).or_default();
+            set.insert(rdata::canonical(entry.rtype, rdata));
         }
-        let wanted: Vec<&[u8]> =
-            prerequisites.iter().filter(same_set).filter_map(|other| other.rdata.as_deref().ok()).collect();
-        let key = KeyBuf::new(&entry.owner);
-        let rrset = zone.node(key.as_bytes()).and_then(|node| node.rrset(entry.rtype));
+    }
+    for ((owner, rtype), wanted) in wanted {
+        let rrset = zone.node(owner.as_bytes()).and_then(|node| node.rrset(rtype));
         if !rrset.is_some_and(|rrset| equal(rrset, &wanted)) {
-            return Err(unmet(Rcode::NXRRSET, entry.owner, entry.rtype));
+            return Err(unmet(Rcode::NXRRSET, owner.name(), rtype));
         }
     }
     Ok(())
@@ -67,9 +66,9 @@ fn check_one(zone: &Zone, entry: &Entry) -> Result<(), Refusal> {
 }
 
 /// Whether an RRset holds exactly the wanted records, whatever their order and their TTL.
-fn equal(rrset: &Rrset, wanted: &[&[u8]]) -> bool {
-    wanted.iter().all(|rdata| rrset.has(rdata))
-        && rrset.rdatas().all(|mine| wanted.iter().any(|rdata| rdata::eq(rrset.rtype, mine, rdata)))
+fn equal(rrset: &Rrset, wanted: &BTreeSet<Vec<u8>>) -> bool {
+    let held: BTreeSet<Vec<u8>> = rrset.rdatas().map(|rdata| rdata::canonical(rrset.rtype, rdata)).collect();
+    held == *wanted
 }
 
 fn unmet(rcode: Rcode, owner: Name, rtype: Rtype) -> Refusal {

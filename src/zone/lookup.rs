@@ -45,10 +45,10 @@ impl Zone {
     /// `rtype` matters in one place: at a delegation point itself a DS question is the parent's to answer (RFC
     /// 4035 section 3.1.4.1).
     pub fn lookup(&self, owner: &[u8], rtype: Rtype) -> Lookup<'_> {
-        if self.cuts > 0 || self.dnames > 0 {
-            if let Some(redirect) = self.redirect(owner, rtype) {
-                return redirect;
-            }
+        if (self.cuts > 0 || self.dnames > 0)
+            && let Some(redirect) = self.redirect(owner, rtype)
+        {
+            return redirect;
         }
         if let Some(node) = self.nodes.get(owner) {
             return Lookup::Found(Answer { node, wildcard: false });
@@ -85,10 +85,10 @@ impl Zone {
                 if let Some(dname) = node.rrset(Rtype::DNAME).filter(|_| below > 0) {
                     found = Some(Lookup::Dname { below, dname });
                 }
-                if let Some(ns) = node.rrset(Rtype::NS).filter(|_| !at_apex) {
-                    if below > 0 || rtype != Rtype::DS {
-                        found = Some(Lookup::Delegation { below, ns });
-                    }
+                if let Some(ns) = node.rrset(Rtype::NS).filter(|_| !at_apex)
+                    && (below > 0 || rtype != Rtype::DS)
+                {
+                    found = Some(Lookup::Delegation { below, ns });
                 }
             }
             if at_apex {
@@ -124,5 +124,150 @@ impl Zone {
             }
             ancestor = parent_of(ancestor)?;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zone::KeyBuf;
+    use crate::zone::text::parse;
+
+    fn zone(text: &str) -> Zone {
+        // A line that starts with a blank would continue with the owner before.
+        let text: String = text.lines().map(|line| format!("{}\n", line.trim_start())).collect();
+        let parsed = parse(&text, "test.zone", None, &mut |_| Err("no file".into())).unwrap();
+        Zone::new(&parsed.apex, parsed.records).unwrap()
+    }
+
+    fn look(zone: &Zone, owner: &str, rtype: Rtype) -> String {
+        match zone.lookup(KeyBuf::new(&Name::parse(owner).unwrap()).as_bytes(), rtype) {
+            Lookup::Found(Answer { node, wildcard }) => {
+                let kind = if wildcard { "wildcard" } else { "own" };
+                node.rrset(rtype).map_or(format!("{kind}, no data"), |_| kind.into())
+            }
+            Lookup::Empty => "empty".into(),
+            Lookup::Delegation { below, .. } => format!("cut {below} up"),
+            Lookup::Dname { below, .. } => format!("dname {below} up"),
+            Lookup::NxDomain => "none".into(),
+        }
+    }
+
+    /// The zone of RFC 4592 section 2.2.1.
+    const RFC_4592: &str = "
+        $ORIGIN example.
+        $TTL 3600
+        @                 SOA  ns.example.com. admin 1 1 1 1 60
+        @                 NS   ns.example.com.
+        @                 NS   ns.example.net.
+        *                 TXT  \"this is a wildcard\"
+        *                 MX   10 host1
+        sub.*             TXT  \"this is not a wildcard\"
+        host1             A    192.0.2.1
+        _ssh._tcp.host1   SRV  0 0 22 host1
+        _ssh._tcp.host2   SRV  0 0 22 host2
+        subdel            NS   ns.example.com.
+        subdel            NS   ns.example.net.
+    ";
+
+    #[test]
+    fn the_answers_to_the_example_zone_of_rfc_4592_are_those_it_lists() {
+        let zone = zone(RFC_4592);
+        for (owner, rtype, expected) in [
+            ("host3.example", Rtype::MX, "wildcard"),
+            ("host3.example", Rtype::A, "wildcard, no data"),
+            ("foo.bar.example", Rtype::TXT, "wildcard"),
+            ("host1.example", Rtype::MX, "own, no data"),
+            ("sub.*.example", Rtype::MX, "own, no data"),
+            ("_telnet._tcp.host1.example", Rtype::SRV, "none"),
+            ("host.subdel.example", Rtype::A, "cut 1 up"),
+            ("ghost.*.example", Rtype::MX, "none"),
+            // Section 2.2.2: these exist though they own nothing.
+            ("_tcp.host1.example", Rtype::TXT, "empty"),
+            ("_tcp.host2.example", Rtype::TXT, "empty"),
+            ("host2.example", Rtype::MX, "empty"),
+            // Section 3.3.1: the closest enclosers it gives.
+            ("host3.example", Rtype::TXT, "wildcard"),
+            ("_telnet._tcp.host2.example", Rtype::TXT, "none"),
+            ("_chat._udp.host3.example", Rtype::TXT, "wildcard"),
+            ("foobar.*.example", Rtype::TXT, "none"),
+            ("*.example", Rtype::TXT, "own"),
+        ] {
+            assert_eq!(look(&zone, owner, rtype), expected, "{owner} {rtype}");
+        }
+    }
+
+    #[test]
+    fn what_stands_highest_takes_the_name_out_of_the_zone() {
+        let zone = zone(
+            "$ORIGIN example.\n$TTL 60\n@ SOA ns admin 1 1 1 1 60\n@ NS ns.elsewhere.\n@ TXT x
+             a NS ns.elsewhere.\nb.a NS ns.elsewhere.\nd.a DNAME elsewhere.\nd DNAME elsewhere.\nc.d NS ns.elsewhere.
+             both NS ns.elsewhere.\nboth DNAME elsewhere.\n*.w NS ns.elsewhere.\n",
+        );
+        for (owner, expected) in [
+            ("example", "own"),
+            ("x.b.a.example", "cut 2 up"),
+            ("x.d.a.example", "cut 2 up"),
+            ("a.example", "cut 0 up"),
+            ("d.example", "own, no data"),
+            ("x.c.d.example", "dname 2 up"),
+            // A delegation hides what else its owner has.
+            ("x.both.example", "cut 1 up"),
+            ("both.example", "cut 0 up"),
+        ] {
+            assert_eq!(look(&zone, owner, Rtype::TXT), expected, "{owner}");
+        }
+        assert_eq!(look(&zone, "a.example", Rtype::DS), "own, no data");
+        assert_eq!(look(&zone, "b.a.example", Rtype::DS), "cut 1 up");
+        assert_eq!(look(&zone, "both.example", Rtype::DNAME), "cut 0 up");
+    }
+
+    #[test]
+    fn a_dname_at_the_apex_moves_all_below_it() {
+        let zone =
+            zone("$ORIGIN example.\n@ 60 SOA ns.x. a.x. 1 1 1 1 60\n@ 60 NS ns.x.\n@ 60 DNAME x.\nh 60 A 192.0.2.1");
+        assert_eq!(look(&zone, "example", Rtype::NS), "own");
+        assert_eq!(look(&zone, "h.example", Rtype::A), "dname 1 up");
+        assert_eq!(look(&zone, "a.b.example", Rtype::A), "dname 2 up");
+    }
+
+    #[test]
+    fn names_of_odd_octets_and_of_full_length_are_found() {
+        let long = "a.".repeat(123);
+        let text = format!(
+            "$ORIGIN example.\n@ 60 SOA ns.x. a.x. 1 1 1 1 60\n@ 60 NS ns.x.\n{long}example. 60 A 192.0.2.1
+             \\000 60 A 192.0.2.1\n\\000\\001.\\255 60 A 192.0.2.1\n* 60 A 192.0.2.2"
+        );
+        let zone = zone(&text);
+        assert_eq!(look(&zone, &format!("{long}example"), Rtype::A), "own");
+        assert_eq!(look(&zone, &format!("b.{}example", &long[2..]), Rtype::A), "none");
+        assert_eq!(look(&zone, &format!("{}example", "z.".repeat(123)), Rtype::A), "wildcard");
+        assert_eq!(look(&zone, "\\000.example", Rtype::A), "own");
+        assert_eq!(look(&zone, "\\000\\001.\\255.example", Rtype::A), "own");
+        assert_eq!(look(&zone, "\\255.example", Rtype::A), "empty");
+        assert_eq!(look(&zone, "\\001.example", Rtype::A), "wildcard");
+    }
+
+    #[test]
+    fn cuts_and_dnames_that_come_and_go_are_seen() {
+        let mut zone = zone("$ORIGIN example.\n@ 60 SOA ns.x. a.x. 1 1 1 1 60\n@ 60 NS ns.x.\nh.sub 60 A 192.0.2.1");
+        let with = |zone: &Zone, rtype| {
+            let record = crate::zone::Record {
+                owner: crate::zone::Key::new(&Name::parse("sub.example").unwrap()),
+                rtype,
+                ttl: crate::wire::Ttl::new(60),
+                rdata: Box::from(&b"\x01x\0"[..]),
+            };
+            let changes = crate::zone::Changes { removed: Vec::new(), added: vec![record] };
+            (zone.with(&changes).unwrap(), changes.inverse())
+        };
+        for (rtype, expected) in [(Rtype::NS, "cut 1 up"), (Rtype::DNAME, "dname 1 up")] {
+            assert_eq!(look(&zone, "h.sub.example", Rtype::A), "own");
+            let (after, undo) = with(&zone, rtype);
+            assert_eq!(look(&after, "h.sub.example", Rtype::A), expected);
+            assert_eq!(look(&zone, "h.sub.example", Rtype::A), "own", "the old snapshot is as it was");
+            zone = after.with(&undo).unwrap();
+        }
+        assert_eq!(look(&zone, "h.sub.example", Rtype::A), "own");
     }
 }

@@ -196,3 +196,77 @@ impl std::fmt::Display for ZoneError {
 }
 
 impl std::error::Error for ZoneError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Ttl;
+
+    fn record(owner: &str, rtype: Rtype, ttl: u32, text: &str) -> Record {
+        let apex = Name::parse("example").unwrap();
+        let owner = Key::new(&Name::parse(owner).unwrap());
+        Record { owner, rtype, ttl: Ttl::new(ttl), rdata: text::rdata_from_text(rtype, text, Some(&apex)).unwrap() }
+    }
+
+    fn zone() -> Zone {
+        let records = [
+            record("example", Rtype::SOA, 60, "ns admin 7 1 1 1 60"),
+            record("example", Rtype::NS, 60, "ns"),
+            record("a.example", Rtype::A, 60, "192.0.2.1"),
+        ];
+        Zone::new(&Name::parse("Example").unwrap(), records).unwrap()
+    }
+
+    #[test]
+    fn a_zone_has_an_soa_and_nothing_from_outside() {
+        let apex = Name::parse("example").unwrap();
+        let soa = || record("example", Rtype::SOA, 60, "ns admin 7 1 1 1 60");
+        assert_eq!(Zone::new(&apex, []).unwrap_err(), ZoneError::NoSoa(apex));
+        let below = record("a.example", Rtype::SOA, 60, "ns admin 7 1 1 1 60");
+        assert_eq!(Zone::new(&apex, [below]).unwrap_err(), ZoneError::NoSoa(apex));
+        for outside in ["xexample", "test", "."] {
+            let error = Zone::new(&apex, [soa(), record(outside, Rtype::A, 60, "192.0.2.1")]).unwrap_err();
+            assert_eq!(error, ZoneError::OutOfZone(Name::parse(outside).unwrap(), apex));
+        }
+        let damaged = Record { rdata: Box::from(&b"\0\0"[..]), ..soa() };
+        assert_eq!(Zone::new(&apex, [damaged]).unwrap_err(), ZoneError::NoSoa(apex));
+    }
+
+    #[test]
+    fn changes_for_another_state_of_the_zone_are_refused() {
+        let zone = zone();
+        let removed = vec![record("a.example", Rtype::A, 60, "192.0.2.2")];
+        let error = zone.with(&Changes { removed, added: Vec::new() }).unwrap_err();
+        assert_eq!(error, ZoneError::Missing(Name::parse("a.example").unwrap(), Rtype::A));
+        let removed = vec![record("b.example", Rtype::A, 60, "192.0.2.1")];
+        assert!(zone.with(&Changes { removed, added: Vec::new() }).is_err());
+        let removed = vec![record("example", Rtype::SOA, 60, "ns admin 7 1 1 1 60")];
+        assert!(matches!(zone.with(&Changes { removed, added: Vec::new() }), Err(ZoneError::NoSoa(_))));
+    }
+
+    #[test]
+    fn an_owner_without_records_is_gone() {
+        let zone = zone();
+        let gone = Changes { removed: vec![record("a.example", Rtype::A, 60, "192.0.2.1")], added: Vec::new() };
+        let after = zone.with(&gone).unwrap();
+        assert_eq!((zone.owners(), after.owners()), (2, 1));
+        assert!(after.node(Key::new(&Name::parse("a.example").unwrap()).as_bytes()).is_none());
+        assert_eq!((after.serial(), *after.apex()), (Serial(7), Name::parse("example").unwrap()));
+    }
+
+    #[test]
+    fn a_draft_moves_the_serial_once_and_only_for_a_change() {
+        let zone = zone();
+        let owner = Key::new(&Name::parse("b.example").unwrap());
+        let mut draft = Draft::new(&zone);
+        draft.add(&owner, Rtype::A, Ttl::new(60), &[192, 0, 2, 1]);
+        draft.add(&owner, Rtype::A, Ttl::new(60), &[192, 0, 2, 2]);
+        let changes = draft.finish();
+        assert_eq!((changes.removed.len(), changes.added.len()), (1, 3), "two addresses and the SOA");
+        assert_eq!(zone.with(&changes).unwrap().serial(), Serial(8));
+        let mut draft = Draft::new(&zone);
+        draft.add(&owner, Rtype::A, Ttl::new(60), &[192, 0, 2, 1]);
+        draft.set(&owner, Node::empty());
+        assert!(draft.finish().is_empty(), "what was added went again");
+    }
+}
