@@ -34,6 +34,7 @@ enum Command {
     Key(key::Key),
     #[command(subcommand)]
     Zone(zone::Zone),
+    Status(zone::Status),
     #[command(subcommand)]
     Generate(generate::Generate),
 }
@@ -58,6 +59,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Key(key) => key.run(),
         Command::Zone(zone) => zone.run(),
+        Command::Status(status) => status.run(),
         Command::Generate(generate) => generate.run(),
     };
     match result {

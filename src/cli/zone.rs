@@ -1,13 +1,19 @@
-//! `dyndns zone`.
+//! `dyndns zone` and `dyndns status`.
 
-use crate::config;
+use super::Places;
+use crate::config::{self, Config, Flags};
 use crate::error::Error;
+use crate::server::{Command, call};
 use crate::wire::Name;
-use clap::Subcommand;
+use crate::zone::text::write_zone;
+use clap::{Args, Subcommand};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// Work with zones
+///
+/// A zone file begins its zone once; from then on the server's state is the zone. All but check work on a running
+/// server, and on the state of one that does not run.
 #[derive(Debug, Subcommand)]
 pub(super) enum Zone {
     /// Check a zone file and print every error in it
@@ -17,6 +23,55 @@ pub(super) enum Zone {
         /// The zone it is of [default: what $ORIGIN or the file's name says]
         name: Option<Name>,
     },
+    /// Print each zone with its serial and the number of its owner names
+    List {
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Print a zone as a zone file
+    #[command(visible_alias = "show")]
+    Export {
+        #[command(flatten)]
+        places: Places,
+        /// The zone
+        name: Name,
+    },
+    /// Make a zone hold what a zone file holds
+    ///
+    /// The difference becomes one change; the serial moves on by one, or to the file's where that is newer. A
+    /// zone that is not there yet is begun.
+    Import {
+        #[command(flatten)]
+        places: Places,
+        /// The zone file
+        file: PathBuf,
+        /// The zone [default: what $ORIGIN or the file's name says]
+        name: Option<Name>,
+    },
+    /// Take a zone away; its history stays
+    Delete {
+        #[command(flatten)]
+        places: Places,
+        /// The zone
+        name: Name,
+    },
+    /// Print who changed what in a zone, and when
+    History {
+        #[command(flatten)]
+        places: Places,
+        /// The zone
+        name: Name,
+        /// How many changes at most, the newest
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        max: usize,
+    },
+}
+
+/// Print what a running server has done since it started
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    places: Places,
 }
 
 impl Zone {
@@ -32,8 +87,34 @@ impl Zone {
                     Err(Error::refused(format!("{} is no zone file to serve", file.display())))
                 }
             },
+            Zone::List { places } => ask(places, &Command::List),
+            Zone::Export { places, name } => ask(places, &Command::Export { zone: name.to_string() }),
+            Zone::Import { places, file, name } => {
+                let cannot = |error| Error::refused(format!("cannot import {}", file.display())).because(error);
+                let zone = config::read_zone_file(&file, name).map_err(cannot)?;
+                let fingerprint = config::fingerprint(&file).unwrap_or_default();
+                print_each("warning", &zone.warnings);
+                // Written anew: the server cannot follow what the file includes.
+                let mut text = String::new();
+                let _ = write_zone(&mut text, &zone.apex, zone.records.iter().cloned());
+                ask(places, &Command::Import { zone: zone.apex.to_string(), text, fingerprint })
+            }
+            Zone::Delete { places, name } => ask(places, &Command::Delete { zone: name.to_string() }),
+            Zone::History { places, name, max } => ask(places, &Command::History { zone: name.to_string(), max }),
         }
     }
+}
+
+impl Status {
+    pub(super) fn run(self) -> Result<(), Error> {
+        ask(self.places, &Command::Status)
+    }
+}
+
+/// Has a command carried out and prints what comes of it.
+fn ask(places: Places, command: &Command) -> Result<(), Error> {
+    let state_dir = Config::state_directory(&Flags::from(places))?;
+    super::print(&call(&state_dir, command)?)
 }
 
 /// Prints one line for each, to standard error.

@@ -20,7 +20,7 @@ mod tests;
 pub use key_files::{KeyDirectory, KeyFile};
 pub use manual::manual;
 pub(crate) use settings::{address, algorithm};
-pub use zone_file::{ZoneFileErrors, read_zone_file};
+pub use zone_file::{ZoneFileErrors, fingerprint, read_zone_file};
 pub use zones::ZoneConfig;
 
 use crate::error::Error;
@@ -171,6 +171,13 @@ impl Config {
     /// Reads everything: the file, the key files, the names of the zones.
     pub fn load(flags: &Flags) -> Result<Config, Error> {
         Config::load_in(flags, &Surroundings::of_process())
+    }
+
+    /// The directory of the state, from flags, file and environment alone.
+    pub fn state_directory(flags: &Flags) -> Result<PathBuf, Error> {
+        let surroundings = Surroundings::of_process();
+        let (_, settings) = read_settings(flags, &surroundings)?;
+        Ok(directories(flags, &settings, &surroundings).0)
     }
 
     /// The directory of key files, from flags and file alone: a key can be made that the file names already.

@@ -5,8 +5,10 @@ use crate::error::{Error, io_text};
 use crate::wire::Name;
 use crate::zone::text::{ParsedZone, ZoneFileError, parse};
 use crate::zone::{Record, seed};
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 /// Everything that is wrong with a zone file: at least one error. Displays as the first.
@@ -29,6 +31,13 @@ impl ZoneConfig {
         }
         Ok(zone.records)
     }
+}
+
+/// What tells one state of a zone file from another: the SHA-256 of its text, in hexadecimal. What it includes does
+/// not count.
+pub fn fingerprint(path: &Path) -> io::Result<String> {
+    let text = fs::read(path)?;
+    Ok(Sha256::digest(text).iter().map(|octet| format!("{octet:02x}")).collect())
 }
 
 /// Reads a zone file. Without an `apex`, `$ORIGIN` in the file or the file's name tells which zone it is of.

@@ -1,5 +1,7 @@
 //! The edge that moves octets: sockets, the writer, signals, shutdown.
 
+mod control;
+mod control_socket;
 mod exchange;
 mod listen;
 mod publish;
@@ -8,5 +10,8 @@ mod run;
 mod tcp;
 mod udp;
 mod writer;
+mod zone_files;
 
+pub use control::Command;
+pub use control_socket::call;
 pub use run::{Ready, run};

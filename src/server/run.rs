@@ -1,5 +1,7 @@
 //! A server's life: start, reload, end.
 
+use super::control::Control;
+use super::control_socket;
 use super::exchange::Exchange;
 use super::listen::{Listener, bind};
 use super::publish::Published;
@@ -7,8 +9,9 @@ use super::quiet::Quiet;
 use super::tcp::{self, Connections};
 use super::udp;
 use super::writer::{Queue, Request, Writer};
+use super::zone_files::ZoneFiles;
 use crate::clock::Clock;
-use crate::config::{Config, DEFAULT_LISTEN};
+use crate::config::{self, Config, DEFAULT_LISTEN};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::query::{Limits, View};
@@ -19,7 +22,7 @@ use crate::update::Refusal;
 use crate::wire::Name;
 use crate::zone::{Zone, ZoneSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UdpSocket};
@@ -69,7 +72,7 @@ async fn serve(
     }
     // The sockets first: of two servers started by mistake, the second must not get as far as the state.
     let listeners = listeners(&config.listen)?;
-    let (store, zones) = open(&config)?;
+    let (store, zones) = open(&config.state_dir)?;
     let made = config.make_first_key()?;
     if let Some(path) = &made {
         tracing::info!(file = %path.display(), "key made; it may change every zone");
@@ -95,6 +98,15 @@ async fn serve(
     let (stop, stopped) = watch::channel(false);
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
     start(listeners, &exchange, &config, &stopped)?;
+    match control_socket::listen(&config.state_dir) {
+        Ok(listener) => {
+            let metrics = Arc::clone(&exchange.metrics);
+            let zone_files = ZoneFiles::new(&config.state_dir);
+            let control = Control { published: Arc::clone(&published), queue: queue.clone(), metrics, zone_files };
+            tokio::spawn(control_socket::serve(listener, control, stopped.clone()));
+        }
+        Err(error) => tracing::warn!("dyndns zone and dyndns status cannot reach this server: {error}"),
+    }
     for address in &addresses {
         tracing::info!(%address, "listening on UDP and TCP");
     }
@@ -154,11 +166,11 @@ fn listeners(addresses: &[SocketAddr]) -> Result<Vec<Listener>, Error> {
 }
 
 /// Opens the store and reads every zone in it.
-fn open(config: &Config) -> Result<(DiskStore, ZoneSet), Error> {
+pub(super) fn open(state_dir: &Path) -> Result<(DiskStore, ZoneSet), Error> {
     let cannot = |error| Error::usage("cannot open the state").because(error);
     let mut zones = ZoneSet::default();
     let mut broken = None;
-    let (store, notes) = DiskStore::open(&config.state_dir, &StoreOptions::default(), &mut |loaded| match Zone::new(
+    let (store, notes) = DiskStore::open(state_dir, &StoreOptions::default(), &mut |loaded| match Zone::new(
         &loaded.apex,
         loaded.records,
     ) {
@@ -173,7 +185,7 @@ fn open(config: &Config) -> Result<(DiskStore, ZoneSet), Error> {
         tracing::warn!("{note}");
     }
     if let Some((apex, error)) = broken {
-        let place = config.state_dir.display();
+        let place = state_dir.display();
         return Err(Error::usage(format!("cannot load zone {apex} from {place}")).because(error));
     }
     Ok((store, zones))
@@ -183,9 +195,20 @@ fn open(config: &Config) -> Result<(DiskStore, ZoneSet), Error> {
 /// begun, so that a broken one changes nothing.
 async fn seed(config: &Config, published: &Published, queue: &Queue) -> Result<(), Error> {
     let mut zones = Vec::new();
+    let mut taken = Vec::new();
+    let zone_files = ZoneFiles::new(&config.state_dir);
     for zone in &config.zones {
+        let file = zone.file.as_deref();
+        let fingerprint = file.and_then(|file| config::fingerprint(file).ok().map(|print| (file, print)));
         if published.view().zones.zone(&zone.apex).is_none() {
             zones.push((zone.apex, zone.records()?));
+            taken.extend(fingerprint.map(|(_, print)| (zone.apex, print)));
+        } else if let Some((file, _)) = fingerprint.filter(|(_, print)| zone_files.differs(&zone.apex, print)) {
+            tracing::warn!(
+                zone = %zone.apex,
+                "{0} has changed since the zone took it, and is not read again; to take the change: dyndns zone import {0}",
+                file.display()
+            );
         }
     }
     if zones.is_empty() {
@@ -194,7 +217,10 @@ async fn seed(config: &Config, published: &Published, queue: &Queue) -> Result<(
     let (reply, outcome) = oneshot::channel();
     let _ = queue.send(Request::Seed { zones, reply }).await;
     match outcome.await.unwrap_or(Err(Refusal::Storage)) {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            taken.iter().for_each(|(apex, print)| zone_files.took(apex, print));
+            Ok(())
+        }
         Err(refusal) => Err(Error::usage("cannot store the zones of the configuration").because(refusal)),
     }
 }

@@ -118,7 +118,7 @@ impl Zone {
     }
 
     /// Every record in key order, the apex first.
-    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
+    pub fn records(&self) -> impl Iterator<Item = Record> + Clone + '_ {
         self.nodes.iter().flat_map(|(owner, node)| {
             node.rrsets().flat_map(move |rrset| {
                 rrset.rdatas().map(move |rdata| Record {

@@ -1,0 +1,218 @@
+//! What the operator asks of a server, running or not: the zones, their export, import, deletion and history.
+
+use super::publish::Published;
+use super::writer::{Applied, OperatorError, Queue, Request};
+use super::zone_files::ZoneFiles;
+use crate::metrics::Metrics;
+use crate::query::Reason;
+use crate::store::Logged;
+use crate::wire::{Name, Rtype};
+use crate::zone::text::{parse, rdata_to_text, write_zone};
+use crate::zone::{Record, Zone};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
+
+/// One thing asked. Zones are named as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// A line for each zone: name, serial, owners.
+    List,
+    /// The zone as a zone file.
+    Export {
+        /// The zone.
+        zone: String,
+    },
+    /// The zone is to hold what this zone file holds; what differs becomes one change.
+    Import {
+        /// The zone.
+        zone: String,
+        /// The zone file's text, with what it includes.
+        text: String,
+        /// The fingerprint of the zone file.
+        fingerprint: String,
+    },
+    /// The zone is to go.
+    Delete {
+        /// The zone.
+        zone: String,
+    },
+    /// The newest changes of the zone, the oldest of them first.
+    History {
+        /// The zone.
+        zone: String,
+        /// How many at most.
+        max: usize,
+    },
+    /// What the server has done since it started.
+    Status,
+}
+
+/// The text to print, or one line that says why not.
+pub(crate) type Outcome = Result<String, OperatorError>;
+
+/// Carries out commands: reads from the published snapshot, changes through the one writer.
+#[derive(Debug, Clone)]
+pub(crate) struct Control {
+    pub(crate) published: Arc<Published>,
+    pub(crate) queue: Queue,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(super) zone_files: ZoneFiles,
+}
+
+impl Control {
+    pub(crate) async fn carry_out(&self, command: Command) -> Outcome {
+        match command {
+            Command::List => Ok(self.list()),
+            Command::Export { zone } => {
+                let zone = self.zone(&zone)?;
+                let mut text = String::new();
+                // Writing to a string does not fail.
+                let _ = write_zone(&mut text, zone.apex(), zone.records());
+                Ok(text)
+            }
+            Command::Import { zone, text, fingerprint } => self.import(&zone, &text, &fingerprint).await,
+            Command::Delete { zone } => {
+                let apex = *self.zone(&zone)?.apex();
+                self.ask(|reply| Request::Delete { apex, reply }).await?;
+                tracing::info!(zone = %apex, "zone deleted");
+                Ok(format!(
+                    "zone {apex} deleted; its history stays in the journal, and a configuration that names it begins it anew\n"
+                ))
+            }
+            Command::History { zone, max } => {
+                let apex = name(&zone)?;
+                let commits = self.ask(|reply| Request::History { apex, max, reply }).await?;
+                if commits.is_empty() {
+                    return Err(format!("zone {apex} has no history here"));
+                }
+                Ok(commits.iter().map(describe).collect())
+            }
+            Command::Status => Ok(self.status()),
+        }
+    }
+
+    fn list(&self) -> String {
+        let view = self.published.view();
+        let line = |zone: &Arc<Zone>| format!("{} serial={} owners={}\n", zone.apex(), zone.serial(), zone.owners());
+        view.zones.iter().map(line).collect()
+    }
+
+    async fn import(&self, zone: &str, text: &str, fingerprint: &str) -> Outcome {
+        let apex = name(zone)?;
+        // The sender has resolved $INCLUDE.
+        let parsed = parse(text, "zone file", Some(apex), &mut |_| Err("$INCLUDE cannot be followed here".into()))
+            .map_err(|errors| errors.first().map_or_else(String::new, ToString::to_string))?;
+        if parsed.apex != apex {
+            return Err(format!("its SOA is at {}, not at {apex}", parsed.apex));
+        }
+        let records = parsed.records;
+        let applied: Applied = self.ask(|reply| Request::Import { apex, records, reply }).await?;
+        self.zone_files.took(&apex, fingerprint);
+        let Applied { from, to, added, removed } = applied;
+        if from == Some(to) {
+            return Ok(format!("zone {apex} holds this already; serial {to} stays\n"));
+        }
+        let from = from.map_or("none".to_string(), |serial| serial.to_string());
+        tracing::info!(zone = %apex, serial = %format_args!("{from}->{to}"), added, removed, "zone imported");
+        Ok(format!("zone {apex} imported: serial {from} -> {to}, {added} records added, {removed} removed\n"))
+    }
+
+    fn status(&self) -> String {
+        let view = self.published.view();
+        let mut text = format!("zones {}\nkeys {}\n", view.zones.len(), view.keyring.len());
+        for reason in Reason::ALL {
+            let _ = writeln!(text, "queries {} {}", reason.label(), self.metrics.reason(*reason));
+        }
+        for (what, counter) in [
+            ("updates applied", &self.metrics.updates_applied),
+            ("updates dropped", &self.metrics.updates_dropped),
+            ("tcp accepted", &self.metrics.tcp_accepted),
+            ("tcp refused", &self.metrics.tcp_refused),
+        ] {
+            let _ = writeln!(text, "{what} {}", counter.load(Ordering::Relaxed));
+        }
+        let _ = writeln!(text, "updates refused {}", self.metrics.updates_refused());
+        text
+    }
+
+    fn zone(&self, text: &str) -> Result<Arc<Zone>, OperatorError> {
+        let apex = name(text)?;
+        let view = self.published.view();
+        view.zones
+            .zone(&apex)
+            .cloned()
+            .ok_or_else(|| format!("zone {apex} is not served here; dyndns zone list shows which are"))
+    }
+
+    /// Puts a request to the writer and waits for its outcome.
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, OperatorError>>) -> Request,
+    ) -> Result<T, OperatorError> {
+        let (reply, outcome) = oneshot::channel();
+        let ended = || "the server is about to end; ask again when it has started".to_string();
+        self.queue.send(request(reply)).await.map_err(|_| ended())?;
+        outcome.await.map_err(|_| ended())?
+    }
+}
+
+fn name(text: &str) -> Result<Name, OperatorError> {
+    Name::parse(text).map_err(|error| format!("{text} is no zone name: {error}"))
+}
+
+/// A commit for people: a line with what happened when and by whom, then each record that went and came.
+fn describe(logged: &Logged) -> String {
+    let commit = &logged.commit;
+    let from = commit.from.map_or("none".to_string(), |serial| serial.to_string());
+    let source = commit.source.map_or(String::new(), |source| format!(" from {source}"));
+    let mut text = format!(
+        "{} {} serial={from}->{} by {}{source}\n",
+        timestamp(commit.time),
+        commit.kind,
+        commit.to,
+        commit.actor
+    );
+    let lines = [('-', &commit.changes.removed), ('+', &commit.changes.added)];
+    for (sign, records) in lines {
+        for record in records.iter().filter(|record| record.rtype != Rtype::SOA) {
+            let Record { owner, rtype, ttl, rdata } = record;
+            let _ = writeln!(text, "  {sign} {} {ttl} {rtype} {}", owner.name(), rdata_to_text(*rtype, rdata));
+        }
+    }
+    text
+}
+
+/// Seconds since 1970 as RFC 3339 has them, in UTC.
+fn timestamp(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Years of 365.2425 days that begin in March, so that the leap day is a year's last: an era is 400 years, 146,097
+    // days; day 0 of 1970 is day 719,468 of the era that began in March of the year 0.
+    let day = days + 719_468;
+    let (era, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + carry;
+    format!("{year:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_are_dates() {
+        assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
+        assert_eq!(timestamp(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(timestamp(951_868_799), "2000-02-29T23:59:59Z");
+        assert_eq!(timestamp(1_795_254_813), "2026-11-21T09:53:33Z");
+        assert_eq!(timestamp(4_107_542_399), "2100-02-28T23:59:59Z");
+        assert_eq!(timestamp(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+}

@@ -1,0 +1,150 @@
+//! The way from the command line to a server: a socket in the state directory, or, where no server runs, the state
+//! itself.
+//!
+//! A connection carries one command and its outcome, each as JSON until the sender shuts its side. The socket lies in
+//! a directory that only its owner may enter.
+
+use super::control::{Command, Control, Outcome};
+use super::publish::Published;
+use super::run::open;
+use super::writer::Writer;
+use super::zone_files::ZoneFiles;
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::query::View;
+use crate::update::policy::Rights;
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+
+/// How many commands are carried out at once.
+const AT_ONCE: usize = 4;
+
+/// The directory of the socket.
+fn directory(state_dir: &Path) -> PathBuf {
+    state_dir.join("control")
+}
+
+fn socket(state_dir: &Path) -> PathBuf {
+    directory(state_dir).join("socket")
+}
+
+/// Listens for commands. The caller holds the state directory's lock, so a socket that lies there is an earlier
+/// server's.
+pub(super) fn listen(state_dir: &Path) -> io::Result<UnixListener> {
+    match DirBuilder::new().mode(0o700).create(directory(state_dir)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let path = socket(state_dir);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    UnixListener::bind(path)
+}
+
+/// Carries out the commands that come in, until `stop` changes.
+pub(super) async fn serve(listener: UnixListener, control: Control, mut stop: watch::Receiver<bool>) {
+    let slots = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.changed() => return,
+        };
+        let (Ok((mut stream, _)), Ok(slot)) = (accepted, Arc::clone(&slots).acquire_owned().await) else { return };
+        let (control, mut stop) = (control.clone(), stop.clone());
+        tokio::spawn(async move {
+            let exchange = async {
+                let mut request = Vec::new();
+                stream.read_to_end(&mut request).await?;
+                let outcome = match serde_json::from_slice(&request) {
+                    Ok(command) => control.carry_out(command).await,
+                    Err(error) => {
+                        Err(format!("the server does not know this command ({error}); is it of another version?"))
+                    }
+                };
+                stream.write_all(&serde_json::to_vec(&outcome)?).await?;
+                stream.shutdown().await
+            };
+            tokio::select! {
+                done = exchange => if let Err(error) = done {
+                    tracing::debug!("control connection broke off: {error}");
+                },
+                _ = stop.changed() => {}
+            }
+            drop(slot);
+        });
+    }
+}
+
+/// Has a command carried out by the server that runs on this state, or, where none does, by this process; returns
+/// what is to be printed.
+///
+/// Errors: the command was refused; the state cannot be reached.
+pub fn call(state_dir: &Path, command: &Command) -> Result<String, Error> {
+    let outcome = match UnixStream::connect(socket(state_dir)) {
+        Ok(stream) => exchange(stream, command)
+            .map_err(|error| Error::usage("cannot talk to the running server").because(error))?,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            alone(state_dir, command)?
+        }
+        Err(error) => {
+            let path = socket(state_dir);
+            return Err(Error::usage(format!("cannot reach the server at {}", path.display()))
+                .because(error)
+                .remedy("run this as the user that the server runs as, or as root"));
+        }
+    };
+    outcome.map_err(Error::refused)
+}
+
+fn exchange(mut stream: UnixStream, command: &Command) -> io::Result<Outcome> {
+    stream.write_all(&serde_json::to_vec(command)?)?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply)?;
+    if reply.is_empty() {
+        return Err(io::Error::other("it ended before it answered; see its log"));
+    }
+    Ok(serde_json::from_slice(&reply)?)
+}
+
+/// Carries out a command on the state of a server that does not run.
+fn alone(state_dir: &Path, command: &Command) -> Result<Outcome, Error> {
+    let cannot = || Error::usage(format!("cannot use the state in {}", state_dir.display()));
+    let owner = fs::metadata(state_dir)
+        .map_err(|error| cannot().because(error).remedy("name the server's state with --state-dir or --config"))?
+        .uid();
+    // What another user writes here, the server could not open again.
+    let own = fs::metadata("/proc/self").map_or(owner, |process| process.uid());
+    if own != owner {
+        return Err(cannot()
+            .because(format!("it belongs to user {owner}"))
+            .remedy("start the server, or run this as that user"));
+    }
+    let (store, zones) = open(state_dir)?;
+    let published = Arc::new(Published::default());
+    let view = View { zones, ..View::default() };
+    let writer = Writer::new(store, Arc::clone(&published), view, Rights::new(), Clock::System);
+    let (queue, writer) = writer.start().map_err(|error| cannot().because(error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| cannot().because(error))?;
+    let control =
+        Control { published, queue, metrics: Arc::new(Metrics::new()), zone_files: ZoneFiles::new(state_dir) };
+    let outcome = match command {
+        Command::Status => Err("the server does not run".to_string()),
+        command => runtime.block_on(control.carry_out(command.clone())),
+    };
+    drop(control);
+    // The table is brought up to date as the store is dropped.
+    let _ = writer.join();
+    Ok(outcome)
+}
