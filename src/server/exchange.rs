@@ -91,7 +91,7 @@ impl Exchange {
         };
         if key.is_some() || self.quiet.allows(now) {
             let key = key.map_or("-".to_string(), |key| format!("{key:#}"));
-            tracing::warn!(zone = %question.name, key, source = %peer.address.ip(), "transfer refused: {reason}");
+            tracing::warn!(zone = %question.name, %key, source = %peer.address.ip(), "transfer refused: {reason}");
         }
         let rcode = if view.zones.zone(&question.name).is_none() { Rcode::NOTAUTH } else { Rcode::REFUSED };
         let signer = verified.as_mut().map(|verified| &mut verified.signer);
@@ -187,11 +187,11 @@ impl Exchange {
         let zone = zone.map_or("-".to_string(), |zone| zone.to_string());
         match key {
             Some(key) => tracing::warn!(
-                zone, key = %format_args!("{key:#}"), source = %peer.address.ip(), rcode = %refusal.rcode(),
+                %zone, key = %format_args!("{key:#}"), source = %peer.address.ip(), rcode = %refusal.rcode(),
                 "update refused: {refusal}"
             ),
             None if self.quiet.allows(self.clock.now()) => {
-                tracing::warn!(zone, source = %peer.address.ip(), rcode = %refusal.rcode(), "update refused: {refusal}");
+                tracing::warn!(%zone, source = %peer.address.ip(), rcode = %refusal.rcode(), "update refused: {refusal}");
             }
             None => {}
         }

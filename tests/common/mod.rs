@@ -8,7 +8,9 @@
     reason = "each test uses a part of this, and in a test a panic is the failure to be seen"
 )]
 
+pub(crate) mod client;
 pub(crate) mod exchange;
+pub(crate) mod message;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
