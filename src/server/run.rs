@@ -70,6 +70,8 @@ async fn serve(
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    // Before anyone can read from the pid file whom to signal: an early SIGHUP must not end the process.
+    let mut signals = Signals::new()?;
     // The sockets first: of two servers started by mistake, the second must not get as far as the state.
     let listeners = listeners(&config.listen)?;
     let (store, zones) = open(&config.state_dir)?;
@@ -94,7 +96,6 @@ async fn serve(
         metrics: Arc::new(Metrics::new()),
         quiet: Quiet::default(),
     });
-    let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
     start(listeners, &exchange, &config, &stopped)?;
