@@ -32,7 +32,7 @@ pub(super) fn answer(
         return Outcome { rcode: Rcode::REFUSED, reason: Reason::OutOfZone, authoritative: false };
     };
     let start = composer.mark();
-    let mut writer = Writer { zone, question, transport, composer, authoritative: true };
+    let mut writer = Writer { zone, question, transport, composer, authoritative: true, asked: None, steps: 0 };
     match writer.chain() {
         Ok((rcode, reason)) => Outcome { rcode, reason, authoritative: writer.authoritative },
         // Over TCP nothing larger can be sent: the zone holds what DNS cannot carry. No part of it may look like
@@ -65,6 +65,9 @@ struct Writer<'a, 'z, 'b> {
     transport: Transport,
     composer: &'a mut Composer<'b>,
     authoritative: bool,
+    /// The names that led elsewhere. Only a chain pays for the room.
+    asked: Option<[Name; CHAIN]>,
+    steps: usize,
 }
 
 impl Writer<'_, '_, '_> {
@@ -72,8 +75,6 @@ impl Writer<'_, '_, '_> {
     /// section 4.3.2, step 3).
     fn chain(&mut self) -> Result<(Rcode, Reason), Full> {
         let mut name = self.question.name;
-        // Only a chain pays for the room.
-        let mut seen: Option<[Name; CHAIN]> = None;
         for step in 0..CHAIN {
             let key = KeyBuf::new(&name);
             let next = match self.zone.lookup(key.as_bytes(), self.question.rtype) {
@@ -96,11 +97,7 @@ impl Writer<'_, '_, '_> {
                 }
                 Lookup::Dname { below, dname } => {
                     let owner = ancestor(&name, below);
-                    // A DNAME may lead below itself again. It is one record all the same (RFC 2181 section 5).
-                    let again = |seen: &[Name; CHAIN]| seen.iter().take(step).any(|n| n.is_in(&owner) && *n != owner);
-                    if !seen.as_ref().is_some_and(again) {
-                        self.rrset(Place::Answer, &owner, dname)?;
-                    }
+                    self.rrset(Place::Answer, &owner, dname)?;
                     let target = dname.rdatas().next().and_then(|rdata| rdata::target(Rtype::DNAME, rdata));
                     let moved = target.and_then(|target| target.prefixed(name.prefix_before(&owner)?).ok());
                     let Some(moved) = moved else {
@@ -112,12 +109,13 @@ impl Writer<'_, '_, '_> {
                     Some(moved)
                 }
             };
-            let seen = seen.get_or_insert([Name::root(); CHAIN]);
-            if let Some(slot) = seen.get_mut(step) {
+            let asked = self.asked.get_or_insert([Name::root(); CHAIN]);
+            if let Some(slot) = asked.get_mut(step) {
                 *slot = name;
             }
+            self.steps = step + 1;
             match next {
-                Some(target) if target.is_in(self.zone.apex()) && !seen.contains(&target) => name = target,
+                Some(target) if target.is_in(self.zone.apex()) && !self.asked().contains(&target) => name = target,
                 // The rest of the chain is another zone's, or a loop: the resolver has what there is.
                 _ => return Ok((Rcode::NOERROR, Reason::Answered)),
             }
@@ -150,15 +148,15 @@ impl Writer<'_, '_, '_> {
             Transport::Udp => 1,
             Transport::Tcp => usize::MAX,
         };
-        let before = self.composer.mark();
+        let mut some = Err(Full);
         for rrset in node.rrsets().take(few) {
-            if self.rrset(Place::Answer, name, rrset).is_err() && self.transport == Transport::Udp {
-                return Err(Full);
+            let written = self.rrset(Place::Answer, name, rrset);
+            if self.transport == Transport::Udp {
+                written?;
             }
+            some = some.or(written);
         }
-        if self.composer.mark() == before {
-            return Err(Full);
-        }
+        some?;
         Ok((Rcode::NOERROR, Reason::Answered))
     }
 
@@ -224,7 +222,17 @@ impl Writer<'_, '_, '_> {
         }
     }
 
+    /// The names that led elsewhere so far.
+    fn asked(&self) -> &[Name] {
+        self.asked.as_ref().and_then(|asked| asked.get(..self.steps)).unwrap_or_default()
+    }
+
     fn rrset(&mut self, place: Place, owner: &Name, rrset: &Rrset) -> Result<(), Full> {
+        // A DNAME may lead to its own owner or below it again. Who asked below it has it already, and a record
+        // comes once (RFC 2181 section 5).
+        if rrset.rtype == Rtype::DNAME && self.asked().iter().any(|name| name.is_in(owner) && name != owner) {
+            return Ok(());
+        }
         self.rrset_with_ttl(place, owner, rrset, rrset.ttl)
     }
 

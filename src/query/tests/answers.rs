@@ -162,6 +162,11 @@ fn a_dname_that_leads_below_itself_appears_once() {
     let asked = ask("x.grow.example.com A");
     assert_eq!(asked.matches(" DNAME ").count(), 1, "{asked}");
     assert!(asked.matches(" CNAME ").count() > 1, "{asked}");
+    // Asked for itself, at the end of a chain that it made.
+    for rtype in ["DNAME", "ANY"] {
+        let asked = ask(&format!("up.up.example.com {rtype}"));
+        assert_eq!(asked.matches(" DNAME ").count(), 1, "{asked}");
+    }
 }
 
 #[test]

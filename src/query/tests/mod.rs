@@ -56,6 +56,7 @@ dname        DNAME target
 hidden.dname A   192.0.2.61
 h.target     A   192.0.2.62
 grow         DNAME deeper.grow
+up           DNAME @
 long         DNAME aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb.test.
 ";
 
