@@ -218,7 +218,7 @@ fn transfer(server: SocketAddr, key: &TsigKey) -> (Records, u32) {
     let mut records = Records::new();
     let mut serials = Vec::new();
     while serials.len() < 2 {
-        let part = tcp.receive().unwrap().expect("the transfer broke off");
+        let part = tcp.receive().unwrap().unwrap();
         for record in Message::parse(&part).unwrap().section(Section::Answer) {
             let rdata = part[record.rdata_at..record.rdata_at + record.rdata_len].to_vec();
             match record.rtype {
