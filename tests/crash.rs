@@ -199,15 +199,8 @@ fn unless(fate: &Fate, mut read: impl FnMut() -> io::Result<usize>) -> io::Resul
 fn watch(server: SocketAddr, seen: &AtomicU32, fate: &Fate) {
     let mut line = Line::open(server, false).unwrap();
     while let Ok(answer) = line.ask(&message::query(7, "example.com", Rtype::SOA), fate) {
-        seen.fetch_max(serial(&answer), Ordering::SeqCst);
+        seen.fetch_max(message::serial(&answer), Ordering::SeqCst);
     }
-}
-
-/// The serial in an answer of one SOA record: the first of the last five numbers of its RDATA.
-fn serial(answer: &[u8]) -> u32 {
-    let soa = Message::parse(answer).unwrap().section(Section::Answer).next().unwrap();
-    let at = soa.rdata_at + soa.rdata_len - 20;
-    u32::from_be_bytes(answer[at..at + 4].try_into().unwrap())
 }
 
 /// The whole zone, by a signed transfer, and its serial.

@@ -104,11 +104,15 @@ pub(crate) async fn serve(
         };
         exchange.metrics.tcp_accepted.fetch_add(1, Ordering::Relaxed);
         let peer = Peer { address: plain(address), transport: Transport::Tcp };
-        let connection =
-            Connection { stream, peer, exchange: Arc::clone(&exchange), idle: connections.limits.idle_timeout };
-        let stop = stop.clone();
+        let connection = Connection {
+            stream,
+            peer,
+            exchange: Arc::clone(&exchange),
+            idle: connections.limits.idle_timeout,
+            stop: stop.clone(),
+        };
         tokio::spawn(async move {
-            connection.serve(stop).await;
+            connection.serve().await;
             drop(ticket);
         });
     }
@@ -119,11 +123,13 @@ struct Connection {
     peer: Peer,
     exchange: Arc<Exchange>,
     idle: Duration,
+    /// Changes when the server is about to end.
+    stop: watch::Receiver<bool>,
 }
 
 impl Connection {
     /// Answers messages in the order they come until the peer ends, errs or is too slow.
-    async fn serve(mut self, mut stop: watch::Receiver<bool>) {
+    async fn serve(mut self) {
         // Answers are whole writes; waiting to fill a segment only delays them.
         let _ = self.stream.set_nodelay(true);
         let mut input: Vec<u8> = Vec::new();
@@ -143,7 +149,7 @@ impl Connection {
             }
             let read = tokio::select! {
                 read = tokio::time::timeout_at(deadline, self.stream.read_buf(&mut input)) => read,
-                _ = stop.changed() => return,
+                _ = self.stop.changed() => return,
             };
             match read {
                 Ok(Ok(octets)) if octets > 0 => {}
@@ -202,8 +208,13 @@ impl Connection {
         if output.is_empty() {
             return Some(());
         }
-        // One who does not take the answers is cut off; only this connection waits for it.
-        tokio::time::timeout(self.idle, self.stream.write_all(output)).await.ok()?.ok()?;
+        // One who does not take the answers is cut off; only this connection waits for it, and the server's end for
+        // nobody: what the system takes at once is still sent.
+        tokio::select! {
+            biased;
+            written = tokio::time::timeout(self.idle, self.stream.write_all(output)) => written.ok()?.ok()?,
+            _ = self.stop.changed() => return None,
+        }
         output.clear();
         output.shrink_to(SMALL);
         Some(())

@@ -1,6 +1,10 @@
 //! The clients that people use, run as they run them.
 
 use super::Server;
+use super::exchange::Tcp;
+use super::message::{self, Update};
+use dyndns::tsig::TsigKey;
+use dyndns::wire::Rtype;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -41,6 +45,34 @@ impl Home {
         let folder = tempfile::tempdir().unwrap();
         copy_zones(folder.path());
         Home { server: Server::start(folder.path(), arguments), folder }
+    }
+
+    /// Serves example.com with these lines at the top of its config; the key `laptop` may change everything.
+    pub(crate) fn with_settings(settings: &str) -> Home {
+        let folder = tempfile::tempdir().unwrap();
+        copy_zones(folder.path());
+        let key = format!("[[key]]\nname = \"laptop\"\nsecret = \"{SECRET}\"\nall-zones = true\n");
+        let zone = "[[zone]]\nfile = \"zones/example.com.zone\"\n";
+        std::fs::write(folder.path().join("dyndns.toml"), format!("{settings}\n{key}{zone}")).unwrap();
+        Home { server: Server::start(folder.path(), &["--config", "dyndns.toml"]), folder }
+    }
+
+    /// The key `laptop`.
+    pub(crate) fn key() -> TsigKey {
+        TsigKey::parse(&format!("laptop:{SECRET}")).unwrap()
+    }
+
+    /// Sends an update signed with the key `laptop` over TCP; returns the rcode of the verified answer.
+    pub(crate) fn send(&self, update: Update) -> u8 {
+        let request = update.sign(&Home::key());
+        let answer = Tcp::connect(self.server.v4()).ask(&request.message);
+        request.verified(&Home::key(), &answer).unwrap()
+    }
+
+    /// The serial of example.com, as the server tells it over TCP.
+    pub(crate) fn serial(&self) -> u32 {
+        let answer = Tcp::connect(self.server.v4()).ask(&message::query(1, "example.com", Rtype::SOA));
+        message::serial(&answer)
     }
 
     /// Gives nsupdate the lines of `script` after a `server` line for this server.

@@ -89,6 +89,14 @@ impl Tcp {
     }
 }
 
+impl From<socket2::Socket> for Tcp {
+    /// A connection made elsewhere.
+    fn from(socket: socket2::Socket) -> Tcp {
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        Tcp(socket.into())
+    }
+}
+
 /// A message with its length before it (RFC 1035 section 4.2.2).
 pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
     let length = u16::try_from(message.len()).unwrap();

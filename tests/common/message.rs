@@ -2,7 +2,7 @@
 
 use dyndns::clock::Clock;
 use dyndns::tsig::{ResponseError, TsigKey, sign_request, verify_response};
-use dyndns::wire::{Message, Name, Rtype};
+use dyndns::wire::{Message, Name, Rtype, Section};
 
 /// The classes of a record in an update (RFC 2136 section 2.4 and 2.5).
 const IN: u16 = 1;
@@ -127,6 +127,13 @@ pub(crate) fn id(message: &[u8]) -> u16 {
 /// How many answer records a message says it has.
 pub(crate) fn answers(message: &[u8]) -> u16 {
     u16::from_be_bytes([message[6], message[7]])
+}
+
+/// The serial in an answer of one SOA record: the first of the last five numbers of its RDATA.
+pub(crate) fn serial(answer: &[u8]) -> u32 {
+    let soa = Message::parse(answer).unwrap().section(Section::Answer).next().expect("no SOA record");
+    let at = soa.rdata_at + soa.rdata_len - 20;
+    u32::from_be_bytes(answer[at..at + 4].try_into().unwrap())
 }
 
 fn header(id: u16, flags: u16, counts: [u16; 4]) -> Vec<u8> {
