@@ -1,0 +1,107 @@
+//! `dyndns zone` and `dyndns status`, by the real binary, on a running server and on the state of one that has ended.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test panics where it fails"
+)]
+
+mod common;
+
+use common::client::Home;
+use common::message::Update;
+use std::fs;
+use std::process::Command;
+
+/// Runs `dyndns ARGUMENTS` in the folder of a server; returns its exit code, output and error.
+fn dyndns(home: &Home, arguments: &[&str]) -> (i32, String, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_dyndns")).current_dir(home.folder.path()).args(arguments).output().unwrap();
+    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// The output of a command that must succeed.
+fn done(home: &Home, arguments: &[&str]) -> String {
+    let (code, out, err) = dyndns(home, arguments);
+    assert_eq!((code, err.as_str()), (0, ""), "{arguments:?}");
+    out
+}
+
+#[test]
+fn a_hand_edit_of_the_exported_zone_becomes_one_change_of_the_running_server() {
+    let home = Home::start();
+    assert_eq!(home.send(Update::new(1, "example.com").add_a("router.example.com", [192, 0, 2, 9])), 0);
+    let export = done(&home, &["zone", "export", "example.com"]);
+    assert!(
+        export.lines().any(|line| line.split_whitespace().eq(["router", "60", "IN", "A", "192.0.2.9"])),
+        "{export}"
+    );
+    let edited = export.replace("192.0.2.9", "192.0.2.10") + "printer 60 A 192.0.2.11\n";
+    fs::write(home.folder.path().join("edited.zone"), edited).unwrap();
+    let text = done(&home, &["zone", "import", "edited.zone"]);
+    assert_eq!(text, "zone example.com imported: serial 2 -> 3, 2 records added, 1 removed\n");
+    assert_eq!(home.serial(), 3);
+    let again = done(&home, &["zone", "import", "edited.zone"]);
+    assert_eq!(again, "zone example.com holds this already; serial 3 stays\n");
+    let history = done(&home, &["zone", "history", "example.com", "--max", "2"]);
+    let lines: Vec<&str> = history.lines().collect();
+    assert!(lines[0].ends_with("change serial=1->2 by key laptop. from 127.0.0.1"), "{history}");
+    assert_eq!(lines[1], "  + router.example.com 60 A 192.0.2.9");
+    assert!(lines[2].ends_with("change serial=2->3 by operator"), "{history}");
+    let removed = lines[3..].iter().filter(|line| line.starts_with("  - ")).collect::<Vec<_>>();
+    assert_eq!(removed, [&"  - router.example.com 60 A 192.0.2.9"], "{history}");
+}
+
+#[test]
+fn what_was_imported_into_the_state_of_an_ended_server_is_served_by_the_next() {
+    let mut home = Home::start();
+    home.server.terminate();
+    assert!(done(&home, &["zone", "list"]).contains("example.com serial=1 owners=5\n"));
+    let zone = "$ORIGIN new.example.\n@ 60 SOA ns hostmaster 7 1 1 1 1\n@ 60 NS ns\nns 60 A 192.0.2.1\n";
+    fs::write(home.folder.path().join("new.example.zone"), zone).unwrap();
+    let text = done(&home, &["zone", "import", "new.example.zone"]);
+    assert_eq!(text, "zone new.example imported: serial none -> 7, 2 records added, 0 removed\n");
+    assert!(done(&home, &["zone", "delete", "2.0.192.in-addr.arpa"]).starts_with("zone 2.0.192.in-addr.arpa deleted"));
+    assert_eq!(done(&home, &["zone", "list"]), "example.com serial=1 owners=5\nnew.example serial=7 owners=2\n");
+    home.server.restart();
+    assert!(done(&home, &["zone", "list"]).contains("new.example serial=7 owners=2\n"));
+    let status = done(&home, &["status"]);
+    // The configuration still names the deleted zone, so a start begins it anew.
+    assert!(status.starts_with("zones 3\nkeys 1\n"), "{status}");
+}
+
+#[test]
+fn an_edited_zone_file_is_noticed_at_the_next_start_and_no_more_once_it_is_imported() {
+    let mut home = Home::start();
+    home.server.terminate();
+    let path = home.folder.path().join("zones/example.com.zone");
+    let edited = fs::read_to_string(&path).unwrap() + "\nlate 60 IN A 192.0.2.12\n";
+    fs::write(&path, edited).unwrap();
+    home.server.restart();
+    let line = home.server.wait_for_log("has changed since the zone took it");
+    assert!(line.contains("dyndns zone import zones/example.com.zone"), "{line}");
+    done(&home, &["zone", "import", "zones/example.com.zone"]);
+    home.server.terminate();
+    home.server.restart();
+    assert!(!home.server.log().contains("has changed"), "{}", home.server.log());
+}
+
+#[test]
+fn what_cannot_be_done_is_one_line_that_says_so() {
+    let mut home = Home::start();
+    let refused = |home: &Home, arguments: &[&str], code: i32, text: &str| {
+        let (got, out, err) = dyndns(home, arguments);
+        assert_eq!((got, out.as_str(), err.lines().count()), (code, "", 1), "{arguments:?}: {err}");
+        assert!(err.contains(text), "{arguments:?}: {err}");
+    };
+    refused(&home, &["zone", "export", "none.example"], 1, "zone none.example is not served here");
+    refused(&home, &["zone", "history", "none.example"], 1, "no history");
+    refused(&home, &["zone", "list", "--state-dir", "nowhere"], 2, "name the server's state with --state-dir");
+    fs::write(home.folder.path().join("bad.zone"), "$ORIGIN bad.example.\n@ 60 A 192.0.2.300\n").unwrap();
+    refused(&home, &["zone", "import", "bad.zone"], 1, "bad.zone:2: ");
+    home.server.terminate();
+    refused(&home, &["status"], 1, "the server does not run");
+}
