@@ -404,10 +404,11 @@ fn written() -> impl Strategy<Value = Written> {
             at if at < second => Place::Authority,
             _ => Place::Additional,
         };
-        let record = |(at, (owner, (rtype, data), class, ttl)): (usize, (Name, (Rtype, Vec<u8>), u16, u32))| {
-            (place(at), owner, rtype, class, ttl & 0x7FFF_FFFF, data)
-        };
-        (question, records.into_iter().enumerate().map(record).collect())
+        let records = records
+            .into_iter()
+            .enumerate()
+            .map(|(at, (owner, (rtype, data), class, ttl))| (place(at), owner, rtype, class, ttl & 0x7FFF_FFFF, data));
+        (question, records.collect())
     })
 }
 

@@ -115,17 +115,21 @@ impl Writer<'_, '_, '_> {
             }
             self.steps = step + 1;
             match next {
-                Some(target) if target.is_in(self.zone.apex()) && !self.asked().contains(&target) => name = target,
-                // The rest of the chain is another zone's, or a loop: the resolver has what there is.
+                // RFC 1034 section 3.6.2: a loop is no reason to fail, but an error that is signalled.
+                Some(target) if self.asked().contains(&target) => return Ok((Rcode::SERVFAIL, Reason::ServerFailure)),
+                Some(target) if target.is_in(self.zone.apex()) => name = target,
+                // The rest of the chain is another zone's.
                 _ => return Ok((Rcode::NOERROR, Reason::Answered)),
             }
         }
         Ok((Rcode::NOERROR, Reason::Answered))
     }
 
-    /// Whether the question is answered by a CNAME record itself (RFC 1034 section 3.6.2).
+    /// Whether the question is answered by the owner of a CNAME record itself: by that record (RFC 1034 section
+    /// 3.6.2), or by what may stand beside it.
     fn wants_cname_itself(&self) -> bool {
-        matches!(self.question.rtype, Rtype::CNAME | Rtype::ANY)
+        let rtype = self.question.rtype;
+        matches!(rtype, Rtype::CNAME | Rtype::ANY) || rtype.stands_beside_cname()
     }
 
     /// The name's own records of the type asked for.
@@ -195,11 +199,13 @@ impl Writer<'_, '_, '_> {
         Ok(())
     }
 
-    /// The addresses of the hosts that NS, MX and SRV records name (RFC 1035 section 3.3, RFC 2782), as far as
-    /// they fit: a resolver can ask for them.
+    /// The addresses of the hosts that records name (RFC 1035 section 3.3, RFC 1183, RFC 2230, RFC 2782, RFC 9460
+    /// section 4.1), as far as they fit: a resolver can ask for them.
     fn addresses(&mut self, rrset: &Rrset) {
-        if !matches!(rrset.rtype, Rtype::NS | Rtype::MX | Rtype::SRV) {
-            return;
+        match rrset.rtype {
+            Rtype::NS | Rtype::MX | Rtype::SRV => {}
+            Rtype::AFSDB | Rtype::RT | Rtype::KX | Rtype::SVCB | Rtype::HTTPS => {}
+            _ => return,
         }
         let mut hosts = [Name::root(); HOSTS];
         let mut known = 0;

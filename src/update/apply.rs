@@ -27,10 +27,10 @@ pub(super) fn apply(zone: &Zone, operations: &[Entry]) -> Changes {
 
 /// Section 3.4.2.2: adds a record, unless it may not stand beside what is there; then it is silently ignored.
 fn add(node: &Node, at_apex: bool, rtype: Rtype, ttl: Ttl, rdata: &[u8]) -> Option<Node> {
-    let beside_cname = |other: Rtype| is_dnssec(other) || other == Rtype::CNAME;
+    let beside_cname = |other: Rtype| other.stands_beside_cname() || other == Rtype::CNAME;
     let refused = match rtype {
         Rtype::CNAME => node.rrsets().any(|rrset| !beside_cname(rrset.rtype)),
-        other => !is_dnssec(other) && node.rrset(Rtype::CNAME).is_some(),
+        other => !other.stands_beside_cname() && node.rrset(Rtype::CNAME).is_some(),
     };
     if refused {
         return None;
@@ -81,9 +81,4 @@ fn delete_record(node: &Node, at_apex: bool, rtype: Rtype, rdata: &[u8]) -> Opti
         return None;
     }
     Some(node.with(left))
-}
-
-/// The types that stand beside a CNAME (RFC 2136 section 3.4.2.2 has the old ones, RFC 4034 and RFC 3007 the new).
-fn is_dnssec(rtype: Rtype) -> bool {
-    matches!(rtype, Rtype::SIG | Rtype::KEY | Rtype::NXT | Rtype::RRSIG | Rtype::NSEC)
 }

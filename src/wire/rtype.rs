@@ -100,6 +100,14 @@ impl Rtype {
     }
 }
 
+impl Rtype {
+    /// Whether records of this type may have the owner of a CNAME: what signs and proves it, and the keys
+    /// (RFC 2181 section 10.1, RFC 4035 section 2.5).
+    pub fn stands_beside_cname(self) -> bool {
+        matches!(self, Rtype::SIG | Rtype::KEY | Rtype::NXT | Rtype::RRSIG | Rtype::NSEC)
+    }
+}
+
 impl fmt::Display for Rtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.mnemonic() {

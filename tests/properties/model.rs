@@ -89,7 +89,11 @@ pub(crate) fn answer(zone: &[Line], apex: &Labels, qname: &Labels, qtype: &str) 
                 return reply;
             }
         }
-        if !is_in(&name, apex) || asked.contains(&name) {
+        // RFC 1034 section 3.6.2: loops are signalled as an error.
+        if asked.contains(&name) {
+            reply.rcode = 2;
+        }
+        if reply.rcode != 0 || !is_in(&name, apex) {
             return reply;
         }
     }

@@ -49,6 +49,17 @@ fn a_cname_is_followed_inside_the_zone() {
 }
 
 #[test]
+fn types_that_stand_beside_a_cname_are_answered_there() {
+    // RFC 2181 section 10.1, RFC 4035 section 2.5. The CNAME was once followed for them.
+    let key = "KEY 512 3 8 AQAB";
+    let view = view(&[&format!("{ZONE}\nalias {key}\n")]);
+    let asked = |text: &str| self::text(&reply(&view, Transport::Udp, &query(text, None)));
+    assert_eq!(asked("alias.example.com KEY"), format!("NOERROR aa\n= alias.example.com 300 {key}"));
+    assert_eq!(asked("alias.example.com NSEC"), format!("NOERROR aa\n{SOA}"));
+    assert!(asked("alias.example.com A").contains(" CNAME "));
+}
+
+#[test]
 fn the_rcode_is_that_of_the_chains_last_name() {
     // RFC 6604 section 3; RFC 2308 section 2.1 for the SOA.
     let cname = "= dangling.example.com 300 CNAME nowhere.example.com.";
@@ -58,11 +69,12 @@ fn the_rcode_is_that_of_the_chains_last_name() {
 }
 
 #[test]
-fn a_cname_loop_ends() {
-    assert_eq!(ask("self.example.com A"), "NOERROR aa\n= self.example.com 300 CNAME self.example.com.");
+fn a_cname_loop_ends_and_is_an_error() {
+    // RFC 1034 section 3.6.2.
+    assert_eq!(ask("self.example.com A"), "SERVFAIL aa\n= self.example.com 300 CNAME self.example.com.");
     assert_eq!(
         ask("loop1.example.com A"),
-        "NOERROR aa\n= loop1.example.com 300 CNAME loop2.example.com.\
+        "SERVFAIL aa\n= loop1.example.com 300 CNAME loop2.example.com.\
          \n= loop2.example.com 300 CNAME loop1.example.com."
     );
 }
