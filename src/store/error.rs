@@ -92,7 +92,7 @@ impl fmt::Display for StoreError {
                     io::ErrorKind::NotFound => "put it back or choose another --state-dir",
                     _ => "check the disk and the system's log",
                 };
-                write!(f, "cannot {doing} {}: {source}; {remedy}", path.display())
+                write!(f, "cannot {doing} {}: {}; {remedy}", path.display(), plain(source))
             }
             StoreError::Damaged { path, offset, why } => write!(
                 f,
@@ -122,6 +122,14 @@ impl fmt::Display for StoreError {
             ),
         }
     }
+}
+
+/// What the system says without its number, and in lower case like the rest of the line.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 impl std::error::Error for StoreError {

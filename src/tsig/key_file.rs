@@ -14,7 +14,8 @@ use crate::wire::Name;
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// Why a key file cannot be read, and in which line. Holds nothing of the text, which contains secrets.
+/// Why a key file cannot be read, and in which line; displays why alone. Holds nothing of the text, which contains
+/// secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFileError {
     /// The line, from 1.
@@ -188,7 +189,6 @@ impl<'a> Tokens<'a> {
 
 impl fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: ", self.line)?;
         match &self.fault {
             Fault::Key(error) => error.fmt(f),
             Fault::Expected(what) => write!(f, "expected {what}"),
@@ -210,7 +210,7 @@ mod tests {
     fn error(text: &str) -> String {
         let error = TsigKey::from_key_file(text).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("c2Vj"), "{error:?}");
-        error.to_string()
+        format!("line {}: {error}", error.line)
     }
 
     #[test]
