@@ -1,21 +1,46 @@
-//! Conversations with the real binary.
+//! Whole conversations with the real binary, each in a file of tests/scenarios: zones, steps, expected replies.
+//!
+//! `NAME.txt` reads as its first lines say; [`script`] has the form, [`request`] the options of a step, [`reply`] what
+//! can be expected. Each step's comment names the rule that it holds the server to.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "in a test a panic is the failure to be seen"
+)]
 
 mod common;
+#[path = "scenarios/play.rs"]
+mod play;
+#[path = "scenarios/reply.rs"]
+mod reply;
+#[path = "scenarios/request.rs"]
+mod request;
+#[path = "scenarios/script.rs"]
+mod script;
 
-use common::Server;
-use common::exchange::{Tcp, Udp};
+/// A test for each file, and one that no file is forgotten.
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            play::play(&stringify!($name).replace('_', "-"));
+        })*
 
-#[test]
-fn a_server_starts_answers_and_comes_back_after_kill9() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut server = Server::start(directory.path(), &["--zone", "home.example", "--tsig", "k:c2VjcmV0"]);
-    let query = b"\x12\x34\0\0\0\x01\0\0\0\0\0\0\x04home\x07example\0\0\x06\0\x01";
-    for address in [server.v4(), server.v6()] {
-        assert_eq!(Udp::connect(address).ask(query), Tcp::connect(address).ask(query));
-    }
-    server.kill9();
-    server.restart();
-    assert_eq!(&Udp::connect(server.v4()).ask(query)[..2], b"\x12\x34");
-    server.wait_for_log("zone loaded");
-    assert!(server.terminate().success());
+        #[test]
+        fn every_scenario_file_is_played() {
+            let listed: std::collections::BTreeSet<String> =
+                [$(stringify!($name).replace('_', "-")),*].into_iter().collect();
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+            let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+            let there: std::collections::BTreeSet<String> =
+                names.filter_map(|name| Some(name.to_str()?.strip_suffix(".txt")?.to_string())).collect();
+            assert_eq!(listed, there);
+        }
+    };
+}
+
+scenarios! {
+    answers_basic
 }
