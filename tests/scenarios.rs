@@ -42,5 +42,6 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    answers_basic
+    answers_basic cname wildcards delegation dname negative any edns truncation chaos_class opcodes_and_malformed
+    rfc3597_types tcp
 }

@@ -174,6 +174,7 @@ impl Player<'_> {
             let bytes = connection.receive().map_err(|error| format!("after {messages} messages: {error}"))?;
             let bytes = bytes.ok_or_else(|| format!("closed after {messages} messages"))?;
             let reply = Reply::read(&bytes)?;
+            reply.compare_with_foreign_parser()?;
             if messages == 0 {
                 // The first message alone is compared with the question and the signature of the request.
                 self.wrong.extend(reply.differences(&request, step).into_iter().map(|what| (step.line, what)));

@@ -10,7 +10,7 @@ use dyndns::zone::text::rdata_from_text;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) bytes: Vec<u8>,
-    /// The question section, octet for octet.
+    /// The question or zone, octet for octet; once, where it is sent twice.
     pub(crate) question: Vec<u8>,
     pub(crate) has_edns: bool,
     pub(crate) signature: Option<Signature>,
@@ -92,7 +92,7 @@ pub(crate) fn compose(step: &Step, keys: &[TsigKey], id: u16) -> Result<Request,
     if let Some(trailing) = step.option("trailing") {
         bytes.extend(hex(trailing)?);
     }
-    Ok(Request { bytes, question: draft.sections[0].1.clone(), has_edns, signature })
+    Ok(Request { bytes, question: entry, has_edns, signature })
 }
 
 fn question(draft: &mut Draft, step: &Step) -> Result<(), String> {

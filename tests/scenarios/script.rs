@@ -44,8 +44,20 @@ pub(crate) struct Line {
 }
 
 /// The words that begin an expectation.
-const EXPECTATIONS: [&str; 11] =
-    ["=", "answer", "authority", "additional", "count", "edns", "tsig", "size", "question", "silence", "messages"];
+const EXPECTATIONS: [&str; 12] = [
+    "unread",
+    "=",
+    "answer",
+    "authority",
+    "additional",
+    "count",
+    "edns",
+    "tsig",
+    "size",
+    "question",
+    "silence",
+    "messages",
+];
 
 /// Every option there is; another one is a slip of the pen.
 const OPTIONS: [&str; 28] = [
