@@ -44,4 +44,6 @@ macro_rules! scenarios {
 scenarios! {
     answers_basic cname wildcards delegation dname negative any edns truncation chaos_class opcodes_and_malformed
     rfc3597_types tcp
+    update_zone_section update_prerequisites update_prescan update_add update_delete update_soa_serial update_cname
+    update_ttl update_all_or_nothing update_types update_unsigned update_rights update_create_zone
 }
