@@ -116,7 +116,7 @@ impl UpdatePolicy {
     }
 
     /// Whether the holder of `key` may delete all that `owner` has, which is of `types`: a right to every one of
-    /// them will do. Where there is nothing, any right at that owner will.
+    /// them will do. Where there is nothing, any right at that owner will, unless a denial bars all of it.
     ///
     /// Errors: what the key may do instead.
     pub fn decide_all(&self, key: &Name, owner: &Name, types: impl Iterator<Item = Rtype>) -> Result<(), Denied> {
@@ -129,9 +129,9 @@ impl UpdatePolicy {
             self.decide(key, owner, rtype)?;
             any = true;
         }
-        let covers =
-            |grant: &Grant| grant.effect == Effect::Allow && grant.key == *key && self.rule_covers(grant, owner);
-        if any || self.grants.iter().any(covers) { Ok(()) } else { all }
+        let own = || self.grants.iter().filter(|grant| grant.key == *key && self.rule_covers(grant, owner));
+        let barred = own().any(|grant| grant.effect == Effect::Deny && !matches!(grant.types, Types::Only(_)));
+        if any || !barred && own().any(|grant| grant.effect == Effect::Allow) { Ok(()) } else { all }
     }
 
     fn rule_covers(&self, grant: &Grant, owner: &Name) -> bool {
