@@ -46,4 +46,5 @@ scenarios! {
     rfc3597_types tcp
     update_zone_section update_prerequisites update_prescan update_add update_delete update_soa_serial update_cname
     update_ttl update_all_or_nothing update_types update_unsigned update_rights update_create_zone
+    tsig_errors tsig_algorithms tsig_queries durability transfer
 }

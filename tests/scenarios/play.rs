@@ -9,6 +9,7 @@ use dyndns::clock::Clock;
 use dyndns::tsig::ResponseVerifier;
 use dyndns::wire::{Rtype, rdata::Soa};
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 /// Plays one file; panics with every difference that was found.
@@ -69,7 +70,9 @@ impl Player<'_> {
             }
             // `log TEXT`: such a line was written, or is about to be.
             "log" => {
-                self.server.wait_for_log(&step.words[1..].join(" "));
+                let text = step.words[1..].join(" ");
+                let written = std::panic::catch_unwind(AssertUnwindSafe(|| self.server.wait_for_log(&text)));
+                written.map_err(|_| "no such line in the log".to_string())?;
             }
             "serial" => self.serial(step)?,
             "transfer" if !step.has("split") && step.expected.iter().any(|line| line.text.starts_with("= NOERROR")) => {

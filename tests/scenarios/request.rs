@@ -85,7 +85,10 @@ pub(crate) fn compose(step: &Step, keys: &[TsigKey], id: u16) -> Result<Request,
     let mut bytes = draft.to_bytes(id);
     let mut signature = None;
     if let Some(name) = step.option("key") {
-        let key = keys.iter().find(|key| key.name.to_string() == name).ok_or(format!("no key {name}"))?;
+        // By its name, or by ALGORITHM:NAME where the client has the name twice.
+        let named =
+            |key: &&TsigKey| key.name.to_string() == name || format!("{}:{}", key.algorithm.name(), key.name) == name;
+        let key = keys.iter().find(named).ok_or(format!("no key {name}"))?;
         signature = Some(sign(&mut bytes, step, key)?);
     }
     // Octets that no count covers.
