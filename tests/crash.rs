@@ -282,6 +282,7 @@ fn every_update_answered_noerror_is_there_after_kill_9() {
             watcher.join().unwrap();
         });
         server.restart();
+        server.wait_for_log("listening on UDP and TCP");
         assert!(!server.log().contains("ERROR"), "round {round}:\n{}", server.log());
         let (records, serial) = transfer(server.v4(), &key);
         workers.iter_mut().for_each(|worker| worker.check(&records, round));

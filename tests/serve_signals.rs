@@ -34,6 +34,7 @@ fn sigterm_and_sigint_end_it_with_0_at_once_whoever_is_connected() {
         assert!(home.server.log().contains(&format!("stopped signal=\"{word}\"")), "{}", home.server.log());
         assert!(connections.iter_mut().all(|connection| connection.receive().unwrap().is_none()));
         home.server.restart();
+        home.server.wait_for_log("listening on UDP and TCP");
         // It was a clean end: there is nothing to catch up on.
         assert!(!home.server.log().contains("caught up"), "{}", home.server.log());
         let held = Udp::connect(home.server.v4()).ask(&query(1, "last.example.com", Rtype::A));

@@ -161,6 +161,8 @@ fn a_broken_zone_file_is_told_with_its_line_and_nothing_of_the_others_is_begun()
     // Only when all of them can be read is any of them begun.
     fs::write(&broken, text.replace("300", "30")).unwrap();
     let server = Server::start(folder.path(), &[]);
+    // The lines of one stream come in their order.
+    server.wait_for_log("listening on UDP and TCP");
     assert_eq!(server.log().matches("zone begun").count(), 3, "{}", server.log());
 }
 

@@ -6,7 +6,7 @@ use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
-use tracing::Level;
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 /// Starts logging, once in a process.
@@ -22,14 +22,10 @@ pub(super) fn init(log: &LogConfig) -> Result<(), Error> {
         }
         None => (BoxMakeWriter::new(io::stderr), io::stderr().is_terminal()),
     };
+    let level = LogLevel::WORDS.iter().find(|(_, level)| *level == log.level).map_or("info", |(word, _)| word);
+    // Our own lines only: what a library has to report comes back as an error, and is told once, in our words.
     let lines = tracing_subscriber::fmt()
-        .with_max_level(match log.level {
-            LogLevel::Error => Level::ERROR,
-            LogLevel::Warn => Level::WARN,
-            LogLevel::Info => Level::INFO,
-            LogLevel::Debug => Level::DEBUG,
-            LogLevel::Trace => Level::TRACE,
-        })
+        .with_env_filter(EnvFilter::new(format!("dyndns={level}")))
         .with_target(false)
         .with_ansi(colour)
         .with_writer(writer);
