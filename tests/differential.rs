@@ -9,6 +9,8 @@
 mod bind;
 #[path = "differential/reply.rs"]
 mod reply;
+#[path = "differential/updates.rs"]
+mod updates;
 #[path = "differential/zones.rs"]
 mod zones;
 

@@ -42,21 +42,23 @@ impl UpdateMessage {
         if zone.class != Class::IN {
             return Err(Refusal::NotAuth(zone.name));
         }
-        let entries = |section| message.section(section).map(|record| Entry::read(message.bytes, &record)).collect();
+        let entries = |section, bare: &[Class]| {
+            message.section(section).map(|record| Entry::read(message.bytes, &record, bare)).collect()
+        };
         Ok(UpdateMessage {
             zone: zone.name,
-            prerequisites: entries(Section::Answer),
-            operations: entries(Section::Authority),
+            prerequisites: entries(Section::Answer, &[Class::ANY, Class::NONE]),
+            operations: entries(Section::Authority, &[Class::ANY]),
         })
     }
 }
 
 impl Entry {
-    fn read(bytes: &[u8], record: &RawRecord) -> Entry {
-        // Entries that name an RRset or an owner have no data (RFC 2136 sections 2.4 and 2.5), and empty data
-        // is no error there.
+    /// Entries of the classes in `bare` name an RRset or an owner and have no data (RFC 2136 sections 2.4 and 2.5).
+    /// Where class NONE names a record, empty data is data of its type or an error (section 2.5.4).
+    fn read(bytes: &[u8], record: &RawRecord, bare: &[Class]) -> Entry {
         let rdata = match record.rdata_len {
-            0 if record.class != Class::IN => Ok(Box::default()),
+            0 if bare.contains(&record.class) => Ok(Box::default()),
             length => rdata::read(bytes, record.rdata_at, length, record.rtype),
         };
         Entry { owner: record.owner, rtype: record.rtype, class: record.class, ttl: record.ttl, rdata }

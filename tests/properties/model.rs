@@ -209,7 +209,7 @@ pub(crate) fn update(
         let good = match rr.class {
             1 => !is_meta(&rr.rtype) && !bare && rr.data.is_some(),
             255 => rr.ttl == 0 && bare && (!is_meta(&rr.rtype) || rr.rtype == "ANY"),
-            254 => rr.ttl == 0 && !is_meta(&rr.rtype) && rr.data.is_some(),
+            254 => rr.ttl == 0 && !is_meta(&rr.rtype) && !bare && rr.data.is_some(),
             _ => false,
         };
         if !good {

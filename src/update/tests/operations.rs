@@ -192,6 +192,8 @@ fn the_prescan_refuses_before_anything_is_done() {
         "www 1 NONE A 192.0.2.80",
         "www 0 NONE ANY",
         "www 0 NONE A \\# 01 02 03",
+        // Empty data was once taken for an address that is not there.
+        "www 0 NONE A",
         "www 0 3 A 192.0.2.80",
     ] {
         assert_eq!(rcode("", &format!("new 60 IN A 192.0.2.9\n{entry}")), Rcode::FORMERR, "{entry}");
