@@ -130,6 +130,9 @@ impl Player<'_> {
                 replies.push(socket.receive().map_err(|error| format!("no answer over UDP: {error}"))?);
             }
         }
+        if probes > 0 && !replies.iter().any(|reply| reply.starts_with(&probe[..2])) {
+            return Err(format!("expected silence, got {replies:02x?}"));
+        }
         for (step, request) in &held {
             let reply = replies.iter().find(|reply| reply.get(..2) == request.bytes.get(..2));
             match (reply, silent(step)) {

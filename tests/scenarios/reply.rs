@@ -1,4 +1,8 @@
 //! Replies: read, and compared with what a scenario expects.
+//!
+//! `= RCODE FLAGS` must be there. Every record is written, as `answer OWNER TTL TYPE DATA`, `authority ...`,
+//! `additional ...`, or counted, as `count answer N`; what is not expected must not come. Without further words the
+//! question is echoed, OPT answers OPT, and a signed request is answered signed. `silence`: no answer.
 
 use super::request::{Request, Signature, TsigRecord};
 use super::script::{Line, Step};

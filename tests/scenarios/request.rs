@@ -1,4 +1,13 @@
 //! Requests, written octet by octet: what a good client would never send must be sendable too.
+//!
+//! `query NAME TYPE [CLASS]`, `update ZONE [TYPE [CLASS]]` with lines in nsupdate's words, `transfer ZONE AXFR|IXFR=N`
+//! and `send` with octets. The options of a step:
+//!
+//! - the way: `+tcp`, `+v6`, `+hold` (sent together with the next step), `+split` (each octet alone)
+//! - the header: `+rd`, `+ad`, `+cd`, `+tc`, `+opcode=N`, `+count=N` (so many questions), `+answers=N`, `+trailing=HEX`
+//! - EDNS: `+edns[=SIZE]`, `+version=N`, `+do`, `+option=CODE:HEX`, `+opts=N` (so many OPT records)
+//! - TSIG: `+key=NAME`, `+time=SECONDS` (away from now), `+fudge=N`; spoilt by `+mac=N` (so many octets), `+badmac`,
+//!   `+algorithm=NAME`, `+originalid=N`, `+shout` (upper case), `+tsigs=N`, `+notlast`, `+tsigclass=CLASS`
 
 use super::script::{Line, Step};
 use dyndns::clock::Clock;
