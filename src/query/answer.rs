@@ -2,7 +2,7 @@
 
 use super::{Reason, Transport};
 use crate::wire::{Class, Composer, Flags, Full, Name, Place, Question, Rcode, Rtype, Ttl, rdata};
-use crate::zone::{Answer, KeyBuf, Lookup, Node, Rrset, Zone, ZoneSet, soa_of};
+use crate::zone::{Answer, KeyBuf, Lookup, Node, Rrset, RrsetBuf, Zone, ZoneSet, soa_of};
 use std::sync::Arc;
 
 /// What was written, beside the records.
@@ -104,8 +104,8 @@ impl Writer<'_, '_, '_> {
                         // RFC 6672 section 2.2: the new name would be too long.
                         return Ok((Rcode::YXDOMAIN, Reason::Answered));
                     };
-                    let cname = Rrset::one(Rtype::CNAME, dname.ttl, moved.as_bytes());
-                    self.rrset(Place::Answer, &name, &cname)?;
+                    let cname = RrsetBuf::one(Rtype::CNAME, dname.ttl, moved.as_bytes());
+                    self.rrset(Place::Answer, &name, cname.as_rrset())?;
                     Some(moved)
                 }
             };
@@ -133,7 +133,7 @@ impl Writer<'_, '_, '_> {
     }
 
     /// The name's own records of the type asked for.
-    fn found(&mut self, name: &Name, node: &Node) -> Result<(Rcode, Reason), Full> {
+    fn found(&mut self, name: &Name, node: Node<'_>) -> Result<(Rcode, Reason), Full> {
         if self.question.rtype == Rtype::ANY {
             return self.any(name, node);
         }
@@ -147,7 +147,7 @@ impl Writer<'_, '_, '_> {
 
     /// ANY: over UDP one RRset stands for all (RFC 8482 section 4.1), so that small questions make no large
     /// answers; over TCP, where the source is known, all of them (section 4.4), or those that a message can hold.
-    fn any(&mut self, name: &Name, node: &Node) -> Result<(Rcode, Reason), Full> {
+    fn any(&mut self, name: &Name, node: Node<'_>) -> Result<(Rcode, Reason), Full> {
         let few = match self.transport {
             Transport::Udp => 1,
             Transport::Tcp => usize::MAX,
@@ -175,7 +175,7 @@ impl Writer<'_, '_, '_> {
 
     /// The NS RRset of the zone below and the addresses of name servers that lie in it (RFC 1034 section
     /// 4.2.1). Those addresses are needed: where they do not fit the reply is truncated (RFC 9471 section 3).
-    fn referral(&mut self, name: &Name, below: usize, ns: &Rrset) -> Result<(Rcode, Reason), Full> {
+    fn referral(&mut self, name: &Name, below: usize, ns: Rrset<'_>) -> Result<(Rcode, Reason), Full> {
         let cut = ancestor(name, below);
         self.rrset(Place::Authority, &cut, ns)?;
         let targets = || ns.rdatas().filter_map(|rdata| rdata::target(Rtype::NS, rdata));
@@ -201,7 +201,7 @@ impl Writer<'_, '_, '_> {
 
     /// The addresses of the hosts that records name (RFC 1035 section 3.3, RFC 1183, RFC 2230, RFC 2782, RFC 9460
     /// section 4.1), as far as they fit: a resolver can ask for them.
-    fn addresses(&mut self, rrset: &Rrset) {
+    fn addresses(&mut self, rrset: Rrset<'_>) {
         match rrset.rtype {
             Rtype::NS | Rtype::MX | Rtype::SRV => {}
             Rtype::AFSDB | Rtype::RT | Rtype::KX | Rtype::SVCB | Rtype::HTTPS => {}
@@ -233,7 +233,7 @@ impl Writer<'_, '_, '_> {
         self.asked.as_ref().and_then(|asked| asked.get(..self.steps)).unwrap_or_default()
     }
 
-    fn rrset(&mut self, place: Place, owner: &Name, rrset: &Rrset) -> Result<(), Full> {
+    fn rrset(&mut self, place: Place, owner: &Name, rrset: Rrset<'_>) -> Result<(), Full> {
         // A DNAME may lead to its own owner or below it again. Who asked below it has it already, and a record
         // comes once (RFC 2181 section 5).
         if rrset.rtype == Rtype::DNAME && self.asked().iter().any(|name| name.is_in(owner) && name != owner) {
@@ -243,7 +243,7 @@ impl Writer<'_, '_, '_> {
     }
 
     /// One RRset, whole or not at all (RFC 2181 section 5.1).
-    fn rrset_with_ttl(&mut self, place: Place, owner: &Name, rrset: &Rrset, ttl: Ttl) -> Result<(), Full> {
+    fn rrset_with_ttl(&mut self, place: Place, owner: &Name, rrset: Rrset<'_>, ttl: Ttl) -> Result<(), Full> {
         let mark = self.composer.mark();
         for rdata in rrset.rdatas() {
             if let Err(full) = self.composer.record(place, owner, rrset.rtype, Class::IN, ttl, rdata) {

@@ -31,8 +31,8 @@ pub enum Piece {
 impl<'z> Axfr<'z> {
     /// A transfer of `zone`, asked for by `message`; signed where the request was.
     pub fn new(zone: &'z Zone, message: Message<'z>, signer: Option<Signer>) -> Axfr<'z> {
+        let soa = move || zone.soa_record().into_iter();
         let is_soa = |record: &Record| record.rtype == Rtype::SOA && record.owner == *zone.apex_key();
-        let soa = move || zone.records().filter(is_soa);
         let others = zone.records().filter(move |record| !is_soa(record));
         let is_current = held_serial(&message).is_some_and(|held| !zone.serial().is_after(held));
         let records: Box<dyn Iterator<Item = Record> + Send + 'z> =

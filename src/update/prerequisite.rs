@@ -66,7 +66,7 @@ fn check_one(zone: &Zone, entry: &Entry) -> Result<(), Refusal> {
 }
 
 /// Whether an RRset holds exactly the wanted records, whatever their order and their TTL.
-fn equal(rrset: &Rrset, wanted: &BTreeSet<Vec<u8>>) -> bool {
+fn equal(rrset: Rrset<'_>, wanted: &BTreeSet<Vec<u8>>) -> bool {
     let held: BTreeSet<Vec<u8>> = rrset.rdatas().map(|rdata| rdata::canonical(rrset.rtype, rdata)).collect();
     held == *wanted
 }

@@ -1,6 +1,6 @@
 //! A zone under change: what an update or an import builds before it becomes [`Changes`].
 
-use super::{Changes, Key, Node, Record, Rrset, Serial, Zone};
+use super::{Changes, Key, Node, NodeBuf, Record, RrsetBuf, Serial, Zone};
 use crate::wire::{Rtype, Ttl};
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub struct Draft<'z> {
     base: &'z Zone,
-    touched: BTreeMap<Key, Node>,
+    touched: BTreeMap<Key, NodeBuf>,
 }
 
 impl<'z> Draft<'z> {
@@ -22,31 +22,29 @@ impl<'z> Draft<'z> {
     pub fn towards(base: &'z Zone, wanted: &Zone) -> Draft<'z> {
         let mut draft = Draft::new(base);
         for (owner, _) in base.nodes().filter(|(owner, _)| wanted.node(owner.as_bytes()).is_none()) {
-            draft.set(owner, Node::empty());
+            draft.set(&owner, NodeBuf::default());
         }
-        for (owner, node) in wanted.nodes().filter(|(owner, node)| base.node(owner.as_bytes()) != Some(node)) {
-            draft.set(owner, node.clone());
+        for (owner, node) in wanted.nodes().filter(|(owner, node)| base.node(owner.as_bytes()) != Some(*node)) {
+            draft.set(&owner, node.into());
         }
         let soa = wanted.soa().and_then(|rrset| Some((rrset.ttl, super::soa_of(rrset)?)));
         if let Some((ttl, soa)) = soa.filter(|_| !wanted.serial().is_after(base.serial())) {
             let apex = base.apex_key().clone();
-            let kept = Rrset::one(Rtype::SOA, ttl, &soa.with_serial(base.serial().0).to_rdata());
-            let node = draft.node(apex.as_bytes()).with(kept);
+            let kept = RrsetBuf::one(Rtype::SOA, ttl, &soa.with_serial(base.serial().0).to_rdata());
+            let node = draft.node(apex.as_bytes()).with(kept.as_rrset());
             draft.set(&apex, node);
         }
         draft
     }
 
     /// What `owner` has in the draft.
-    pub fn node(&self, owner: &[u8]) -> Node {
-        match self.touched.get(owner).or_else(|| self.base.node(owner)) {
-            Some(node) => node.clone(),
-            None => Node::empty(),
-        }
+    pub fn node(&self, owner: &[u8]) -> Node<'_> {
+        let touched = self.touched.get(owner).map(NodeBuf::as_node);
+        touched.or_else(|| self.base.node(owner)).unwrap_or(Node::EMPTY)
     }
 
     /// Gives `owner` other records.
-    pub fn set(&mut self, owner: &Key, node: Node) {
+    pub fn set(&mut self, owner: &Key, node: NodeBuf) {
         self.touched.insert(owner.clone(), node);
     }
 
@@ -55,9 +53,10 @@ impl<'z> Draft<'z> {
         let node = self.node(owner.as_bytes());
         let rrset = match node.rrset(rtype) {
             Some(rrset) => rrset.plus(ttl, rdata),
-            None => Rrset::one(rtype, ttl, rdata),
+            None => RrsetBuf::one(rtype, ttl, rdata),
         };
-        self.set(owner, node.with(rrset));
+        let node = node.with(rrset.as_rrset());
+        self.set(owner, node);
     }
 
     /// The difference to the base. Where there is one and the SOA was not set to another serial, the serial
@@ -75,19 +74,19 @@ impl<'z> Draft<'z> {
             return changes;
         }
         soa.serial = Serial(soa.serial).next().0.max(1);
-        let moved = Rrset::one(Rtype::SOA, rrset.ttl, &soa.to_rdata());
-        self.set(&apex, node.with(moved));
+        let moved = RrsetBuf::one(Rtype::SOA, rrset.ttl, &soa.to_rdata());
+        let node = node.with(moved.as_rrset());
+        self.set(&apex, node);
         self.difference()
     }
 
     /// Record by record, what the touched owners lost and gained.
     fn difference(&self) -> Changes {
         let mut changes = Changes::default();
-        let none = Node::empty();
         for (owner, new) in &self.touched {
-            let old = self.base.node(owner.as_bytes()).unwrap_or(&none);
-            collect(owner, old, new, &mut changes.removed);
-            collect(owner, new, old, &mut changes.added);
+            let old = self.base.node(owner.as_bytes()).unwrap_or(Node::EMPTY);
+            collect(owner, old, new.as_node(), &mut changes.removed);
+            collect(owner, new.as_node(), old, &mut changes.added);
         }
         changes.removed.sort();
         changes.added.sort();
@@ -96,7 +95,7 @@ impl<'z> Draft<'z> {
 }
 
 /// The records of `from` that `other` has not, to the letter and with the same TTL.
-fn collect(owner: &Key, from: &Node, other: &Node, into: &mut Vec<Record>) {
+fn collect(owner: &Key, from: Node<'_>, other: Node<'_>, into: &mut Vec<Record>) {
     for rrset in from.rrsets() {
         let twin = other.rrset(rrset.rtype);
         for rdata in rrset.rdatas() {

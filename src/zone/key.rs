@@ -86,6 +86,11 @@ impl Key {
         &self.0
     }
 
+    /// The key with this one's octets and then those of a key relative to it.
+    pub(super) fn child(&self, relative: &[u8]) -> Key {
+        Key([self.as_bytes(), relative].concat().into())
+    }
+
     /// The owner name, in lower case.
     pub fn name(&self) -> Name {
         // A key is only made from a name or by `from_bytes`, which has tried this.

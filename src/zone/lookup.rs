@@ -17,14 +17,14 @@ pub enum Lookup<'z> {
         /// How many of the looked-up name's labels lie below the cut.
         below: usize,
         /// The NS RRset at the cut.
-        ns: &'z Rrset,
+        ns: Rrset<'z>,
     },
     /// An owner above the name has a DNAME (RFC 6672 section 2.3).
     Dname {
         /// How many of the looked-up name's labels lie below the DNAME's owner.
         below: usize,
         /// The DNAME RRset.
-        dname: &'z Rrset,
+        dname: Rrset<'z>,
     },
     /// The name does not exist.
     NxDomain,
@@ -34,7 +34,7 @@ pub enum Lookup<'z> {
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<'z> {
     /// The records.
-    pub node: &'z Node,
+    pub node: Node<'z>,
     /// Whether they are a wildcard's (RFC 4592 section 3.3.1).
     pub wildcard: bool,
 }
@@ -50,25 +50,25 @@ impl Zone {
         {
             return redirect;
         }
-        if let Some(node) = self.nodes.get(owner) {
-            return Lookup::Found(Answer { node, wildcard: false });
-        }
-        if self.has_below(owner) {
-            return Lookup::Empty;
+        let Some(key) = self.relative(owner) else { return Lookup::NxDomain };
+        match self.tree.get(key) {
+            Some(node) if node.is_empty() => return Lookup::Empty,
+            Some(node) => return Lookup::Found(Answer { node, wildcard: false }),
+            None if !self.tree.has_wildcards() => return Lookup::NxDomain,
+            None => {}
         }
         // RFC 4592 section 3.3.1: the closest encloser is the longest existing ancestor; only the
         // wildcard right below it can be the source of synthesis.
-        let Some(encloser) = self.closest_encloser(owner) else { return Lookup::NxDomain };
+        let Some(encloser) = self.closest_encloser(key) else { return Lookup::NxDomain };
         let mut wildcard = [0; 2 * Name::MAX + 2];
         let Some((room, star)) = wildcard.split_at_mut_checked(encloser.len()) else { return Lookup::NxDomain };
         room.copy_from_slice(encloser);
         if let Some(star) = star.first_chunk_mut() {
             *star = *b"*\0";
         }
-        let wildcard = wildcard.get(..encloser.len() + 2).unwrap_or_default();
-        match self.nodes.get(wildcard) {
+        match self.tree.get(wildcard.get(..encloser.len() + 2).unwrap_or_default()) {
+            Some(node) if node.is_empty() => Lookup::Empty,
             Some(node) => Lookup::Found(Answer { node, wildcard: true }),
-            None if self.has_below(wildcard) => Lookup::Empty,
             None => Lookup::NxDomain,
         }
     }
@@ -81,7 +81,7 @@ impl Zone {
         // From the name up to the apex; what is found higher up replaces what was found below it.
         loop {
             let at_apex = key.len() <= self.apex_key.as_bytes().len();
-            if let Some(node) = self.nodes.get(key) {
+            if let Some(node) = self.node(key) {
                 if let Some(dname) = node.rrset(Rtype::DNAME).filter(|_| below > 0) {
                     found = Some(Lookup::Dname { below, dname });
                 }
@@ -99,31 +99,13 @@ impl Zone {
         }
     }
 
-    /// Whether some owner lies below this one.
-    fn has_below(&self, owner: &[u8]) -> bool {
-        self.nodes
-            .range::<_, [u8]>((std::ops::Bound::Excluded(owner), std::ops::Bound::Unbounded))
-            .next()
-            .is_some_and(|(key, _)| key.as_bytes().starts_with(owner))
-    }
-
-    /// The key of the longest ancestor that exists, empty non-terminals included; the apex at the least.
-    fn closest_encloser<'k>(&self, owner: &'k [u8]) -> Option<&'k [u8]> {
-        // The keys below any ancestor are one range, and this name's place is in it: if there are any, its
-        // neighbours are among them.
-        let before =
-            self.nodes.range::<_, [u8]>((std::ops::Bound::Unbounded, std::ops::Bound::Excluded(owner))).next_back();
-        let after = self.nodes.range::<_, [u8]>((std::ops::Bound::Excluded(owner), std::ops::Bound::Unbounded)).next();
-        let mut ancestor = parent_of(owner)?;
-        loop {
-            let encloses = |neighbour: Option<(&super::Key, &Node)>| {
-                neighbour.is_some_and(|(key, _)| key.as_bytes().starts_with(ancestor))
-            };
-            if encloses(before) || encloses(after) || ancestor.len() <= self.apex_key.as_bytes().len() {
-                return Some(ancestor);
-            }
+    /// The relative key of the longest ancestor that exists, empty non-terminals included; the apex at the least.
+    fn closest_encloser<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
+        let mut ancestor = parent_of(key)?;
+        while !ancestor.is_empty() && self.tree.get(ancestor).is_none() {
             ancestor = parent_of(ancestor)?;
         }
+        Some(ancestor)
     }
 }
 

@@ -12,19 +12,22 @@ mod seed;
 mod serial;
 mod set;
 pub mod text;
+mod tree;
 
 pub use changes::{Changes, Record};
 pub use draft::Draft;
 pub use key::{Key, KeyBuf, name_of, parent_of};
 pub use lookup::{Answer, Lookup};
-pub use rrset::{Node, Rdatas, Rrset};
+pub use rrset::{Node, NodeBuf, Rdatas, Rrset, RrsetBuf, Rrsets};
 pub use seed::seed;
 pub use serial::Serial;
 pub use set::ZoneSet;
 
 use crate::wire::rdata::Soa;
 use crate::wire::{Name, Rtype};
-use imbl::OrdMap;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use tree::Tree;
 
 /// One zone: every record at and below its apex down to the zones it delegates, glue included.
 ///
@@ -34,7 +37,7 @@ pub struct Zone {
     apex: Name,
     apex_key: Key,
     serial: Serial,
-    nodes: OrdMap<Key, Node>,
+    tree: Tree,
     /// How many owners below the apex have NS records, and how many owners have DNAME records: while there are
     /// none, a lookup need not look for them on its way.
     cuts: usize,
@@ -61,12 +64,20 @@ impl Zone {
             apex: apex.to_lowercase(),
             apex_key: Key::new(apex),
             serial: Serial(0),
-            nodes: OrdMap::new(),
+            tree: Tree::default(),
             cuts: 0,
             dnames: 0,
         };
-        for record in records {
-            zone.insert(&record)?;
+        let mut records = records.into_iter().peekable();
+        // Records mostly come owner by owner, so that each owner is built once.
+        while let Some(first) = records.next() {
+            let owner = first.owner.clone();
+            let mut node = zone.held(&owner)?;
+            add(&mut node, &first);
+            while let Some(record) = records.next_if(|record| record.owner == owner) {
+                add(&mut node, &record);
+            }
+            zone.put(&owner, &node);
         }
         zone.read_serial()?;
         Ok(zone)
@@ -77,11 +88,26 @@ impl Zone {
     /// Errors: changes that were made for another state of the zone, or that leave no zone.
     pub fn with(&self, changes: &Changes) -> Result<Zone, ZoneError> {
         let mut zone = self.clone();
+        let mut nodes: BTreeMap<&Key, NodeBuf> = BTreeMap::new();
         for record in &changes.removed {
-            zone.remove(record)?;
+            let missing = || ZoneError::Missing(record.owner.name(), record.rtype);
+            let node = match nodes.entry(&record.owner) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(self.held(&record.owner).map_err(|_| missing())?),
+            };
+            let rrset = node.as_node().rrset(record.rtype).filter(|rrset| rrset.has(&record.rdata));
+            let left = rrset.ok_or_else(missing)?.minus(&record.rdata);
+            *node = node.as_node().with(left.as_rrset());
         }
         for record in &changes.added {
-            zone.insert(record)?;
+            let node = match nodes.entry(&record.owner) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(self.held(&record.owner)?),
+            };
+            add(node, record);
+        }
+        for (owner, node) in &nodes {
+            zone.put(owner, node);
         }
         zone.read_serial()?;
         Ok(zone)
@@ -103,24 +129,32 @@ impl Zone {
     }
 
     /// The SOA RRset.
-    pub fn soa(&self) -> Option<&Rrset> {
-        self.node(self.apex_key.as_bytes())?.rrset(Rtype::SOA)
+    pub fn soa(&self) -> Option<Rrset<'_>> {
+        self.tree.get(&[])?.rrset(Rtype::SOA)
+    }
+
+    /// The SOA record.
+    pub fn soa_record(&self) -> Option<Record> {
+        let rrset = self.soa()?;
+        let rdata = rrset.rdatas().next()?.into();
+        Some(Record { owner: self.apex_key.clone(), rtype: Rtype::SOA, ttl: rrset.ttl, rdata })
     }
 
     /// What stands at exactly this owner; `None` where nothing does, empty non-terminals included.
-    pub fn node(&self, owner: &[u8]) -> Option<&Node> {
-        self.nodes.get(owner)
+    pub fn node(&self, owner: &[u8]) -> Option<Node<'_>> {
+        self.tree.get(self.relative(owner)?).filter(|node| !node.is_empty())
     }
 
     /// How many owners have records.
     pub fn owners(&self) -> usize {
-        self.nodes.len()
+        self.tree.owners()
     }
 
-    /// Every record in key order, the apex first.
+    /// Every record in key order, the apex first. Takes time to put them in order before the first.
     pub fn records(&self) -> impl Iterator<Item = Record> + Clone + '_ {
-        self.nodes.iter().flat_map(|(owner, node)| {
+        self.nodes().flat_map(|(owner, node)| {
             node.rrsets().flat_map(move |rrset| {
+                let owner = owner.clone();
                 rrset.rdatas().map(move |rdata| Record {
                     owner: owner.clone(),
                     rtype: rrset.rtype,
@@ -131,44 +165,32 @@ impl Zone {
         })
     }
 
-    /// Every owner that has records, in key order.
-    pub fn nodes(&self) -> impl Iterator<Item = (&Key, &Node)> {
-        self.nodes.iter()
+    /// Every owner that has records, in key order. Takes time to put them in order before the first.
+    pub fn nodes(&self) -> impl Iterator<Item = (Key, Node<'_>)> + Clone {
+        self.tree.sorted().into_iter().map(|(key, node)| (self.apex_key.child(key), node))
     }
 
-    fn insert(&mut self, record: &Record) -> Result<(), ZoneError> {
-        if !record.owner.as_bytes().starts_with(self.apex_key.as_bytes()) {
-            return Err(ZoneError::OutOfZone(record.owner.name(), self.apex));
-        }
-        let node = self.nodes.get(record.owner.as_bytes()).cloned().unwrap_or(Node::empty());
-        let rrset = match node.rrset(record.rtype) {
-            Some(rrset) => rrset.plus(record.ttl, &record.rdata),
-            None => Rrset::one(record.rtype, record.ttl, &record.rdata),
-        };
-        self.put(&record.owner, &node, node.with(rrset));
-        Ok(())
+    /// The key from the apex on; `None` where the owner is not in the zone.
+    fn relative<'k>(&self, owner: &'k [u8]) -> Option<&'k [u8]> {
+        owner.strip_prefix(self.apex_key.as_bytes())
     }
 
-    fn remove(&mut self, record: &Record) -> Result<(), ZoneError> {
-        let missing = || ZoneError::Missing(record.owner.name(), record.rtype);
-        let node = self.nodes.get(record.owner.as_bytes()).cloned().ok_or_else(missing)?;
-        let rrset = node.rrset(record.rtype).filter(|rrset| rrset.has(&record.rdata)).ok_or_else(missing)?;
-        let without = node.with(rrset.minus(&record.rdata));
-        self.put(&record.owner, &node, without);
-        Ok(())
+    /// A copy of what an owner has.
+    fn held(&self, owner: &Key) -> Result<NodeBuf, ZoneError> {
+        let outside = || ZoneError::OutOfZone(owner.name(), self.apex);
+        let key = self.relative(owner.as_bytes()).ok_or_else(outside)?;
+        Ok(self.tree.get(key).map(NodeBuf::from).unwrap_or_default())
     }
 
-    fn put(&mut self, owner: &Key, old: &Node, new: Node) {
-        let has = |node: &Node, rtype| usize::from(node.rrset(rtype).is_some());
-        if *owner != self.apex_key {
-            self.cuts = self.cuts + has(&new, Rtype::NS) - has(old, Rtype::NS);
+    fn put(&mut self, owner: &Key, new: &NodeBuf) {
+        let Some(key) = owner.as_bytes().strip_prefix(self.apex_key.as_bytes()) else { return };
+        let old = self.tree.get(key).unwrap_or(Node::EMPTY);
+        let has = |node: Node<'_>, rtype| usize::from(node.rrset(rtype).is_some());
+        if !key.is_empty() {
+            self.cuts = self.cuts + has(new.as_node(), Rtype::NS) - has(old, Rtype::NS);
         }
-        self.dnames = self.dnames + has(&new, Rtype::DNAME) - has(old, Rtype::DNAME);
-        if new.is_empty() {
-            self.nodes.remove(owner.as_bytes());
-        } else {
-            self.nodes.insert(owner.clone(), new);
-        }
+        self.dnames = self.dnames + has(new.as_node(), Rtype::DNAME) - has(old, Rtype::DNAME);
+        self.tree.set(key, new.as_node());
     }
 
     fn read_serial(&mut self) -> Result<(), ZoneError> {
@@ -178,8 +200,17 @@ impl Zone {
     }
 }
 
+/// Adds a record to what its owner has.
+fn add(node: &mut NodeBuf, record: &Record) {
+    let rrset = match node.as_node().rrset(record.rtype) {
+        Some(rrset) => rrset.plus(record.ttl, &record.rdata),
+        None => RrsetBuf::one(record.rtype, record.ttl, &record.rdata),
+    };
+    *node = node.as_node().with(rrset.as_rrset());
+}
+
 /// The first SOA of an RRset, read.
-pub fn soa_of(rrset: &Rrset) -> Option<Soa> {
+pub fn soa_of(rrset: Rrset<'_>) -> Option<Soa> {
     Soa::parse(rrset.rdatas().next()?).ok()
 }
 
@@ -266,7 +297,7 @@ mod tests {
         assert_eq!(zone.with(&changes).unwrap().serial(), Serial(8));
         let mut draft = Draft::new(&zone);
         draft.add(&owner, Rtype::A, Ttl::new(60), &[192, 0, 2, 1]);
-        draft.set(&owner, Node::empty());
+        draft.set(&owner, NodeBuf::default());
         assert!(draft.finish().is_empty(), "what was added went again");
     }
 }

@@ -1,64 +1,89 @@
-//! RRsets: the records of one owner and type, which share one TTL (RFC 2181 section 5.2).
+//! RRsets and nodes: the records of one owner, packed.
+//!
+//! A [`Rrset`] is the records of one owner and type, which share one TTL (RFC 2181 section 5.2); a [`Node`] is all
+//! RRsets of one owner in the order of their types' numbers. Both are views of packed octets, which lie in a zone or in
+//! a [`RrsetBuf`] or [`NodeBuf`]:
+//!
+//! ```text
+//! a node: for each RRset
+//!   2  the type
+//!   4  the TTL
+//!   4  how many octets of records follow
+//!   for each record
+//!     2  how long its data is
+//!     n  the data, in wire form with names uncompressed
+//! ```
 
 use crate::wire::{Rtype, Ttl, rdata};
-use std::sync::Arc;
 
-/// The records of one owner and type. Cloning shares them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rrset {
+/// The records of one owner and type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rrset<'a> {
     /// The type.
     pub rtype: Rtype,
     /// The TTL of every record (RFC 2181 section 5.2).
     pub ttl: Ttl,
-    /// Each record's data, two octets of length before it.
-    packed: Arc<[u8]>,
+    packed: &'a [u8],
 }
 
-impl Rrset {
-    /// An RRset of one record.
-    pub fn one(rtype: Rtype, ttl: Ttl, rdata: &[u8]) -> Rrset {
-        Rrset::pack(rtype, ttl, std::iter::once(rdata))
-    }
+/// An RRset with octets of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RrsetBuf {
+    rtype: Rtype,
+    ttl: Ttl,
+    packed: Vec<u8>,
+}
 
-    /// An RRset of these records; data of more than 65,535 octets is no record and is left out.
-    pub fn pack<'a>(rtype: Rtype, ttl: Ttl, rdatas: impl Iterator<Item = &'a [u8]>) -> Rrset {
-        let mut packed = Vec::new();
-        for rdata in rdatas {
-            if let Ok(length) = u16::try_from(rdata.len()) {
-                packed.extend_from_slice(&length.to_be_bytes());
-                packed.extend_from_slice(rdata);
-            }
-        }
-        Rrset { rtype, ttl, packed: packed.into() }
-    }
-
+impl<'a> Rrset<'a> {
     /// The data of each record, in the order they came.
-    pub fn rdatas(&self) -> Rdatas<'_> {
-        Rdatas { rest: &self.packed }
+    pub fn rdatas(self) -> Rdatas<'a> {
+        Rdatas { rest: self.packed }
     }
 
-    /// Whether there is no record left.
-    pub fn is_empty(&self) -> bool {
+    /// Whether there is no record.
+    pub fn is_empty(self) -> bool {
         self.packed.is_empty()
     }
 
     /// Whether a record has this data, names in it compared without case (RFC 2136 section 1.1.1).
-    pub fn has(&self, rdata: &[u8]) -> bool {
+    pub fn has(self, rdata: &[u8]) -> bool {
         self.rdatas().any(|mine| rdata::eq(self.rtype, mine, rdata))
     }
 
     /// This RRset with one record more, all at `ttl`. Where a record has equal data already, only the TTL changes
     /// (RFC 2136 section 3.4.2.2).
-    pub fn plus(&self, ttl: Ttl, rdata: &[u8]) -> Rrset {
-        if self.has(rdata) {
-            return Rrset { ttl, ..self.clone() };
-        }
-        Rrset::pack(self.rtype, ttl, self.rdatas().chain(std::iter::once(rdata)))
+    pub fn plus(self, ttl: Ttl, rdata: &[u8]) -> RrsetBuf {
+        let more = (!self.has(rdata)).then_some(rdata);
+        RrsetBuf::pack(self.rtype, ttl, self.rdatas().chain(more))
     }
 
     /// This RRset without the record of equal data.
-    pub fn minus(&self, rdata: &[u8]) -> Rrset {
-        Rrset::pack(self.rtype, self.ttl, self.rdatas().filter(|mine| !rdata::eq(self.rtype, mine, rdata)))
+    pub fn minus(self, rdata: &[u8]) -> RrsetBuf {
+        RrsetBuf::pack(self.rtype, self.ttl, self.rdatas().filter(|mine| !rdata::eq(self.rtype, mine, rdata)))
+    }
+}
+
+impl RrsetBuf {
+    /// An RRset of one record.
+    pub fn one(rtype: Rtype, ttl: Ttl, rdata: &[u8]) -> RrsetBuf {
+        RrsetBuf::pack(rtype, ttl, std::iter::once(rdata))
+    }
+
+    /// An RRset of these records; data of more than 65,535 octets is no record and is left out.
+    pub fn pack<'r>(rtype: Rtype, ttl: Ttl, rdatas: impl Iterator<Item = &'r [u8]>) -> RrsetBuf {
+        let mut packed = Vec::new();
+        for rdata in rdatas {
+            if let Ok(length) = u16::try_from(rdata.len()) {
+                packed.extend_from_slice(&length.to_le_bytes());
+                packed.extend_from_slice(rdata);
+            }
+        }
+        RrsetBuf { rtype, ttl, packed }
+    }
+
+    /// The RRset.
+    pub fn as_rrset(&self) -> Rrset<'_> {
+        Rrset { rtype: self.rtype, ttl: self.ttl, packed: &self.packed }
     }
 }
 
@@ -73,47 +98,106 @@ impl<'a> Iterator for Rdatas<'a> {
 
     fn next(&mut self) -> Option<&'a [u8]> {
         let (length, rest) = self.rest.split_first_chunk()?;
-        let (rdata, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        let (rdata, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
         self.rest = rest;
         Some(rdata)
     }
 }
 
-/// Everything at one owner: its RRsets in the order of their types' numbers. Cloning shares them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node(Arc<[Rrset]>);
+/// Everything at one owner: its RRsets in the order of their types' numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Node<'a>(&'a [u8]);
 
-impl Node {
+/// A node with octets of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeBuf(Vec<u8>);
+
+impl<'a> Node<'a> {
     /// An owner without records.
-    pub fn empty() -> Node {
-        Node(Arc::new([]))
+    pub const EMPTY: Node<'static> = Node(&[]);
+
+    /// A node from its octets.
+    pub(super) fn new(octets: &'a [u8]) -> Node<'a> {
+        Node(octets)
+    }
+
+    /// The octets.
+    pub(super) fn as_bytes(self) -> &'a [u8] {
+        self.0
     }
 
     /// The RRset of a type.
-    pub fn rrset(&self, rtype: Rtype) -> Option<&Rrset> {
-        self.0.iter().find(|rrset| rrset.rtype == rtype)
+    pub fn rrset(self, rtype: Rtype) -> Option<Rrset<'a>> {
+        self.rrsets().find(|rrset| rrset.rtype == rtype)
     }
 
     /// All RRsets, in the order of their types' numbers.
-    pub fn rrsets(&self) -> std::slice::Iter<'_, Rrset> {
-        self.0.iter()
+    pub fn rrsets(self) -> Rrsets<'a> {
+        Rrsets { rest: self.0 }
     }
 
     /// Whether there is no record.
-    pub fn is_empty(&self) -> bool {
+    pub fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
     /// This owner with `rrset` in the place of what it had of the type; an empty RRset takes the type away.
-    pub fn with(&self, rrset: Rrset) -> Node {
-        let before = self.0.iter().filter(|other| other.rtype < rrset.rtype).cloned();
-        let after = self.0.iter().filter(|other| other.rtype > rrset.rtype).cloned();
-        let middle = (!rrset.is_empty()).then(|| rrset.clone());
-        Node(before.chain(middle).chain(after).collect())
+    pub fn with(self, rrset: Rrset<'_>) -> NodeBuf {
+        let mut node = NodeBuf::default();
+        self.rrsets().filter(|other| other.rtype < rrset.rtype).for_each(|other| node.push(other));
+        if !rrset.is_empty() {
+            node.push(rrset);
+        }
+        self.rrsets().filter(|other| other.rtype > rrset.rtype).for_each(|other| node.push(other));
+        node
     }
 
     /// This owner without the types that `keep` refuses.
-    pub fn retain(&self, keep: impl Fn(Rtype) -> bool) -> Node {
-        Node(self.0.iter().filter(|rrset| keep(rrset.rtype)).cloned().collect())
+    pub fn retain(self, keep: impl Fn(Rtype) -> bool) -> NodeBuf {
+        let mut node = NodeBuf::default();
+        self.rrsets().filter(|rrset| keep(rrset.rtype)).for_each(|rrset| node.push(rrset));
+        node
+    }
+}
+
+impl NodeBuf {
+    /// The node.
+    pub fn as_node(&self) -> Node<'_> {
+        Node(&self.0)
+    }
+
+    /// Adds an RRset whose type comes after those that are there.
+    fn push(&mut self, rrset: Rrset<'_>) {
+        // A message or a journal frame is where records come from: none is near four gigabytes.
+        let Ok(size) = u32::try_from(rrset.packed.len()) else { return };
+        self.0.extend_from_slice(&rrset.rtype.0.to_le_bytes());
+        self.0.extend_from_slice(&rrset.ttl.seconds().to_le_bytes());
+        self.0.extend_from_slice(&size.to_le_bytes());
+        self.0.extend_from_slice(rrset.packed);
+    }
+}
+
+impl From<Node<'_>> for NodeBuf {
+    fn from(node: Node<'_>) -> NodeBuf {
+        NodeBuf(node.0.to_vec())
+    }
+}
+
+/// The RRsets of a node.
+#[derive(Debug, Clone)]
+pub struct Rrsets<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Rrsets<'a> {
+    type Item = Rrset<'a>;
+
+    fn next(&mut self) -> Option<Rrset<'a>> {
+        let (&[y0, y1, t0, t1, t2, t3, s0, s1, s2, s3], rest) = self.rest.split_first_chunk::<10>()?;
+        let size = usize::try_from(u32::from_le_bytes([s0, s1, s2, s3])).ok()?;
+        let (packed, rest) = rest.split_at_checked(size)?;
+        self.rest = rest;
+        let ttl = Ttl::new(u32::from_le_bytes([t0, t1, t2, t3]));
+        Some(Rrset { rtype: Rtype(u16::from_le_bytes([y0, y1])), ttl, packed })
     }
 }

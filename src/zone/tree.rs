@@ -1,0 +1,491 @@
+//! The owners of a zone: a persistent hash trie with packed leaves.
+//!
+//! Readers keep a tree while the writer makes the next one: a change copies one leaf (about a kilobyte) and the
+//! branches above it, and shares all the rest, so its cost hardly grows with the zone. Chosen over an ordered map with
+//! structural sharing because a lookup touches two or three cache lines that are not in the cache, whatever the
+//! size of the zone, and an owner takes its octets and about a dozen more.
+//!
+//! Keys are relative to the apex, whose own key is empty. Every ancestor of an owner has an entry, with no records
+//! where it is an empty non-terminal (RFC 4592 section 2.2.2); each entry counts the entries right below it, so
+//! that such an ancestor goes when the last name below it does.
+//!
+//! # A leaf, octet by octet
+//!
+//! ```text
+//! 2        how many entries; the top bit is set where the ends below take 4 octets
+//! 1 each   a tag: eight bits of the owner's hash, so that a lookup compares about one key
+//! 2|4 each where the entry ends, counted from the end of this index; it begins where the one before it ends
+//! then each entry:
+//!   4      how many entries are right below the owner
+//!   2      how long the key is
+//!   n      the key
+//!   rest   the owner's RRsets, packed as in `rrset`
+//! ```
+
+use super::key::parent_of;
+use super::{Node, NodeBuf};
+use std::sync::Arc;
+
+/// Owners by key.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tree {
+    root: Slot,
+    /// How many entries have records.
+    owners: usize,
+    /// How many entries are a wildcard (RFC 4592 section 2.1.1), empty non-terminals included.
+    wildcards: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+enum Slot {
+    #[default]
+    Empty,
+    Leaf(Arc<[u8]>),
+    Branch(Arc<[Slot; FAN]>),
+}
+
+/// What stands at one key.
+#[derive(Debug, Clone, Copy)]
+struct Entry<'t> {
+    key: &'t [u8],
+    below: u32,
+    node: Node<'t>,
+}
+
+/// How many ways a branch has, and how many bits of the hash choose one.
+const FAN: usize = 16;
+const FAN_BITS: u32 = 4;
+/// A leaf of more entries is split, as long as the hash has bits left: its top eight are the tags.
+const LEAF: usize = 32;
+const DEEPEST: u32 = 56 / FAN_BITS;
+/// The octets of an entry before its key.
+const ENTRY_HEAD: usize = 6;
+/// The bit of a leaf's count that says that its ends take four octets.
+const WIDE: u16 = 0x8000;
+
+impl Tree {
+    /// The records at exactly this key; an empty non-terminal has an empty node.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Node<'_>> {
+        self.entry(key).map(|entry| entry.node)
+    }
+
+    /// How many keys have records.
+    pub(super) fn owners(&self) -> usize {
+        self.owners
+    }
+
+    /// Whether any key is a wildcard.
+    pub(super) fn has_wildcards(&self) -> bool {
+        self.wildcards > 0
+    }
+
+    /// Every key that has records, in key order. Sorts, for the tree is in no order.
+    pub(super) fn sorted(&self) -> Vec<(&[u8], Node<'_>)> {
+        let mut entries = Vec::with_capacity(self.owners);
+        self.root.collect(&mut entries);
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        entries
+    }
+
+    /// Gives `key` these records in the place of what it had; an empty node takes them away.
+    pub(super) fn set(&mut self, key: &[u8], node: Node<'_>) {
+        let old = self.entry(key);
+        let (known, below) = (old.is_some(), old.map_or(0, |entry| entry.below));
+        let had = old.is_some_and(|entry| !entry.node.is_empty());
+        self.owners = self.owners + usize::from(!node.is_empty()) - usize::from(had);
+        match (node.is_empty(), known) {
+            (true, false) => {}
+            (true, true) if below == 0 && !key.is_empty() => self.remove(key),
+            (false, false) => {
+                self.write(key, 0, node);
+                self.count(key);
+            }
+            _ => self.write(key, below, node),
+        }
+    }
+
+    fn entry(&self, key: &[u8]) -> Option<Entry<'_>> {
+        let hash = hash(key);
+        let mut slot = &self.root;
+        let mut depth = 0;
+        loop {
+            match slot {
+                Slot::Empty => return None,
+                Slot::Leaf(leaf) => return Leaf(leaf).find(tag(hash), key).map(|(entry, _)| entry),
+                Slot::Branch(branch) => {
+                    slot = branch.get(way(hash, depth))?;
+                    depth += 1;
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, key: &[u8], below: u32, node: Node<'_>) {
+        let hash = hash(key);
+        self.root.put(0, hash, key, Some(&pack_entry(key, below, node)));
+    }
+
+    /// A key has come: its parent has one more right below it, and comes too where it was not there.
+    fn count(&mut self, key: &[u8]) {
+        self.wildcards += usize::from(is_wildcard(key));
+        let Some(parent) = parent_of(key) else { return };
+        if self.root.add_below(hash(parent), parent) {
+            return;
+        }
+        match self.entry(parent).map(|entry| (entry.below, NodeBuf::from(entry.node))) {
+            Some((below, node)) => self.write(parent, below.saturating_add(1), node.as_node()),
+            None => {
+                self.write(parent, 1, Node::EMPTY);
+                self.count(parent);
+            }
+        }
+    }
+
+    /// Takes a key away, and every ancestor that only was there for its sake.
+    fn remove(&mut self, key: &[u8]) {
+        self.root.put(0, hash(key), key, None);
+        self.wildcards -= usize::from(is_wildcard(key));
+        let Some(parent) = parent_of(key) else { return };
+        let Some((below, node)) = self.entry(parent).map(|entry| (entry.below, NodeBuf::from(entry.node))) else {
+            return;
+        };
+        if below <= 1 && node.as_node().is_empty() && !parent.is_empty() {
+            self.remove(parent);
+        } else {
+            self.write(parent, below.saturating_sub(1), node.as_node());
+        }
+    }
+}
+
+impl Slot {
+    /// Puts an entry at a key, or takes it away; what other trees share is copied.
+    fn put(&mut self, depth: u32, hash: u64, key: &[u8], entry: Option<&[u8]>) {
+        match self {
+            Slot::Empty => {
+                if let Some(entry) = entry {
+                    *self = Slot::Leaf(Leaf::pack([(tag(hash), entry)].into_iter()));
+                }
+            }
+            Slot::Leaf(octets) => {
+                // A reference of our own, for what replaces this slot is made of it.
+                let octets = Arc::clone(octets);
+                let leaf = Leaf(&octets);
+                let place = leaf.find(tag(hash), key).map(|(_, index)| index);
+                let kept = leaf.entries().enumerate().filter(|(index, _)| Some(*index) != place).map(|(_, kept)| kept);
+                let kept = kept.chain(entry.map(|entry| (tag(hash), entry)));
+                let count = leaf.count() + usize::from(entry.is_some()) - usize::from(place.is_some());
+                *self = match count {
+                    0 => Slot::Empty,
+                    _ if count > LEAF && depth < DEEPEST => split(depth, kept),
+                    _ => Slot::Leaf(Leaf::pack(kept)),
+                };
+            }
+            Slot::Branch(branch) => {
+                let slots = Arc::make_mut(branch);
+                if let Some(slot) = slots.get_mut(way(hash, depth)) {
+                    slot.put(depth + 1, hash, key, entry);
+                }
+                if slots.iter().all(|slot| matches!(slot, Slot::Empty)) {
+                    *self = Slot::Empty;
+                }
+            }
+        }
+    }
+
+    /// Adds one to a key's count where it is there and no other tree shares its leaf; says whether it did.
+    fn add_below(&mut self, hash: u64, key: &[u8]) -> bool {
+        let mut slot = self;
+        let mut depth = 0;
+        loop {
+            match slot {
+                Slot::Empty => return false,
+                Slot::Branch(branch) => {
+                    let Some(next) = Arc::get_mut(branch).and_then(|slots| slots.get_mut(way(hash, depth))) else {
+                        return false;
+                    };
+                    slot = next;
+                    depth += 1;
+                }
+                Slot::Leaf(leaf) => {
+                    let Some((entry, index)) = Leaf(leaf).find(tag(hash), key) else { return false };
+                    let below = entry.below.saturating_add(1).to_le_bytes();
+                    let Some((start, _)) = Leaf(leaf).bounds(index) else { return false };
+                    let place = Arc::get_mut(leaf).and_then(|octets| octets.get_mut(start..start + below.len()));
+                    return place.map(|place| place.copy_from_slice(&below)).is_some();
+                }
+            }
+        }
+    }
+
+    fn collect<'t>(&'t self, into: &mut Vec<(&'t [u8], Node<'t>)>) {
+        match self {
+            Slot::Empty => {}
+            Slot::Leaf(leaf) => {
+                let entries = Leaf(leaf).entries().filter_map(|(_, octets)| read_entry(octets));
+                into.extend(entries.filter(|entry| !entry.node.is_empty()).map(|entry| (entry.key, entry.node)));
+            }
+            Slot::Branch(branch) => branch.iter().for_each(|slot| slot.collect(into)),
+        }
+    }
+}
+
+/// A branch of these entries, each in the leaf of its way.
+fn split<'t>(depth: u32, entries: impl Iterator<Item = (u8, &'t [u8])>) -> Slot {
+    let mut ways: [Vec<(u8, &[u8])>; FAN] = Default::default();
+    for (tag, octets) in entries {
+        let key = read_entry(octets).map_or(&[][..], |entry| entry.key);
+        if let Some(way) = ways.get_mut(way(hash(key), depth)) {
+            way.push((tag, octets));
+        }
+    }
+    Slot::Branch(Arc::new(ways.map(|entries| match entries.len() {
+        0 => Slot::Empty,
+        count if count > LEAF && depth + 1 < DEEPEST => split(depth + 1, entries.into_iter()),
+        _ => Slot::Leaf(Leaf::pack(entries.into_iter())),
+    })))
+}
+
+/// A packed leaf; the module's documentation has its octets.
+#[derive(Clone, Copy)]
+struct Leaf<'t>(&'t [u8]);
+
+impl<'t> Leaf<'t> {
+    fn head(self) -> u16 {
+        self.0.first_chunk().map_or(0, |octets| u16::from_le_bytes(*octets))
+    }
+
+    fn count(self) -> usize {
+        usize::from(self.head() & !WIDE)
+    }
+
+    fn tags(self) -> &'t [u8] {
+        self.0.get(2..2 + self.count()).unwrap_or_default()
+    }
+
+    /// The entry of a key, and its place.
+    fn find(self, tag: u8, key: &[u8]) -> Option<(Entry<'t>, usize)> {
+        for (index, _) in self.tags().iter().enumerate().filter(|(_, other)| **other == tag) {
+            let entry = read_entry(self.octets(index)?)?;
+            if entry.key == key {
+                return Some((entry, index));
+            }
+        }
+        None
+    }
+
+    /// Each entry with its tag.
+    fn entries(self) -> impl Iterator<Item = (u8, &'t [u8])> {
+        self.tags().iter().enumerate().filter_map(move |(index, tag)| Some((*tag, self.octets(index)?)))
+    }
+
+    fn octets(self, index: usize) -> Option<&'t [u8]> {
+        let (start, end) = self.bounds(index)?;
+        self.0.get(start..end)
+    }
+
+    /// Where an entry begins and ends.
+    fn bounds(self, index: usize) -> Option<(usize, usize)> {
+        let count = self.count();
+        let width = if self.head() & WIDE == 0 { 2 } else { 4 };
+        let ends = 2 + count;
+        let end = |index: usize| {
+            let octets = self.0.get(ends + index * width..ends + (index + 1) * width)?;
+            match *octets {
+                [a, b] => Some(usize::from(u16::from_le_bytes([a, b]))),
+                [a, b, c, d] => usize::try_from(u32::from_le_bytes([a, b, c, d])).ok(),
+                _ => None,
+            }
+        };
+        let base = ends + count * width;
+        let start = match index.checked_sub(1) {
+            Some(before) => end(before)?,
+            None => 0,
+        };
+        Some((base + start, base + end(index)?))
+    }
+
+    fn pack<'e>(entries: impl Iterator<Item = (u8, &'e [u8])>) -> Arc<[u8]> {
+        let entries: Vec<(u8, &[u8])> = entries.collect();
+        let total: usize = entries.iter().map(|(_, octets)| octets.len()).sum();
+        // Entries of a leaf that cannot be split any further share 56 bits of hash: there are never so many.
+        let count = u16::try_from(entries.len()).unwrap_or(u16::MAX) & !WIDE;
+        let wide = u16::try_from(total).is_err();
+        let width = if wide { 4 } else { 2 };
+        let mut leaf = Vec::with_capacity(2 + entries.len() * (1 + width) + total);
+        leaf.extend_from_slice(&(count | if wide { WIDE } else { 0 }).to_le_bytes());
+        leaf.extend(entries.iter().map(|(tag, _)| *tag));
+        let mut end = 0u32;
+        for (_, octets) in &entries {
+            end = end.saturating_add(u32::try_from(octets.len()).unwrap_or(u32::MAX));
+            leaf.extend_from_slice(end.to_le_bytes().get(..width).unwrap_or_default());
+        }
+        entries.iter().for_each(|(_, octets)| leaf.extend_from_slice(octets));
+        leaf.into()
+    }
+}
+
+fn pack_entry(key: &[u8], below: u32, node: Node<'_>) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(ENTRY_HEAD + key.len() + node.as_bytes().len());
+    octets.extend_from_slice(&below.to_le_bytes());
+    // A key has at most 510 octets.
+    octets.extend_from_slice(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes());
+    octets.extend_from_slice(key);
+    octets.extend_from_slice(node.as_bytes());
+    octets
+}
+
+fn read_entry(octets: &[u8]) -> Option<Entry<'_>> {
+    let (&[b0, b1, b2, b3, k0, k1], rest) = octets.split_first_chunk::<ENTRY_HEAD>()?;
+    let (key, node) = rest.split_at_checked(usize::from(u16::from_le_bytes([k0, k1])))?;
+    Some(Entry { key, below: u32::from_le_bytes([b0, b1, b2, b3]), node: Node::new(node) })
+}
+
+/// Whether the last label of a key, the leftmost of its name, is `*`.
+fn is_wildcard(key: &[u8]) -> bool {
+    match key.strip_suffix(b"*\0") {
+        Some(rest) => rest.last().is_none_or(|octet| *octet == 0),
+        None => false,
+    }
+}
+
+fn tag(hash: u64) -> u8 {
+    hash.to_be_bytes()[0]
+}
+
+/// Which way a hash takes at a depth.
+fn way(hash: u64, depth: u32) -> usize {
+    // Four bits fit any usize.
+    usize::try_from(hash >> (FAN_BITS * depth) & 0x0F).unwrap_or(0)
+}
+
+/// Sixty-four bits that differ wherever keys do, as far as that goes: eight octets at a time are folded in by a
+/// multiplication, whose upper half carries into the lower. Whoever may add names can make some collide and slow the
+/// lookup of just those; nothing else depends on it.
+fn hash(key: &[u8]) -> u64 {
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    let fold = |state: u64, word: u64| {
+        let product = u128::from(state ^ word) * u128::from(FACTOR);
+        let [high, low] = [product >> 64, product & u128::from(u64::MAX)];
+        u64::try_from(high).unwrap_or(0) ^ u64::try_from(low).unwrap_or(0)
+    };
+    let (words, tail) = key.as_chunks::<8>();
+    let mut state = u64::try_from(key.len()).unwrap_or(0) ^ 0xD1B5_4A32_D192_ED03;
+    for word in words {
+        state = fold(state, u64::from_le_bytes(*word));
+    }
+    let mut last = [0; 8];
+    for (slot, octet) in last.iter_mut().zip(tail) {
+        *slot = *octet;
+    }
+    fold(fold(state, u64::from_le_bytes(last)), FACTOR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Rtype, Ttl};
+    use crate::zone::RrsetBuf;
+    use std::collections::BTreeMap;
+
+    fn node(text: &str) -> NodeBuf {
+        let rrset = RrsetBuf::one(Rtype::TXT, Ttl::new(60), text.as_bytes());
+        Node::EMPTY.with(rrset.as_rrset())
+    }
+
+    /// Every key that has an entry, ancestors included, with how many are right below it.
+    fn entries(tree: &Tree) -> BTreeMap<Vec<u8>, u32> {
+        fn walk(slot: &Slot, into: &mut BTreeMap<Vec<u8>, u32>) {
+            match slot {
+                Slot::Empty => {}
+                Slot::Leaf(leaf) => {
+                    for (_, octets) in Leaf(leaf).entries() {
+                        let entry = read_entry(octets).unwrap();
+                        assert!(into.insert(entry.key.to_vec(), entry.below).is_none());
+                    }
+                }
+                Slot::Branch(branch) => branch.iter().for_each(|slot| walk(slot, into)),
+            }
+        }
+        let mut all = BTreeMap::new();
+        walk(&tree.root, &mut all);
+        all
+    }
+
+    #[test]
+    fn a_tree_agrees_with_an_ordered_map_through_thousands_of_changes_and_keeps_old_states() {
+        let mut tree = Tree::default();
+        tree.set(b"", node("apex").as_node());
+        let mut model: BTreeMap<Vec<u8>, String> = BTreeMap::from([(Vec::new(), "apex".into())]);
+        let mut state = 1u64;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let mut kept = Vec::new();
+        for step in 0..6000 {
+            let labels = random(3) + 1;
+            let mut key = String::new();
+            for _ in 0..labels {
+                let label = if random(40) == 0 { "*".into() } else { format!("n{}", random(60)) };
+                key.push_str(&format!("{label}\0"));
+            }
+            let key = key.into_bytes();
+            if random(3) == 0 {
+                tree.set(&key, Node::EMPTY);
+                model.remove(&key);
+            } else {
+                tree.set(&key, node(&format!("{step}")).as_node());
+                model.insert(key, step.to_string());
+            }
+            if step % 1500 == 0 {
+                kept.push((tree.clone(), model.clone()));
+            }
+        }
+        kept.push((tree, model));
+        for (tree, model) in kept {
+            let sorted: Vec<(Vec<u8>, NodeBuf)> =
+                tree.sorted().into_iter().map(|(key, node)| (key.to_vec(), node.into())).collect();
+            let wanted: Vec<(Vec<u8>, NodeBuf)> = model.iter().map(|(key, text)| (key.clone(), node(text))).collect();
+            assert_eq!(sorted, wanted);
+            assert_eq!(tree.owners(), model.len());
+            // Ancestors are there exactly as long as something is below them.
+            let mut below: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
+            let mut all: std::collections::BTreeSet<Vec<u8>> = model.keys().cloned().collect();
+            for key in model.keys() {
+                let mut key = &key[..];
+                while let Some(parent) = parent_of(key) {
+                    all.insert(parent.to_vec());
+                    key = parent;
+                }
+            }
+            for key in &all {
+                below.entry(key.clone()).or_default();
+                if let Some(parent) = parent_of(key) {
+                    *below.entry(parent.to_vec()).or_default() += 1;
+                }
+            }
+            assert_eq!(entries(&tree), below);
+            assert_eq!(tree.wildcards, all.iter().filter(|key| is_wildcard(key)).count());
+        }
+    }
+
+    #[test]
+    fn a_leaf_holds_what_is_larger_than_its_short_index_can_reach() {
+        let mut tree = Tree::default();
+        tree.set(b"", node("apex").as_node());
+        let large = "x".repeat(60_000);
+        for number in 0..4 {
+            tree.set(format!("n{number}\0").as_bytes(), node(&format!("{number}{large}")).as_node());
+        }
+        for number in 0..4 {
+            let found = tree.get(format!("n{number}\0").as_bytes()).unwrap();
+            assert_eq!(NodeBuf::from(found), node(&format!("{number}{large}")));
+        }
+    }
+
+    #[test]
+    fn only_a_whole_label_is_a_wildcard() {
+        assert!(is_wildcard(b"*\0") && is_wildcard(b"a\0*\0"));
+        assert!(!is_wildcard(b"a*\0") && !is_wildcard(b"*\0a\0") && !is_wildcard(b""));
+    }
+}
