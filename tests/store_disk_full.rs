@@ -103,7 +103,7 @@ fn appends_fail_on_a_full_disk_and_work_again_once_there_is_room() {
         }
     };
     assert!(matches!(&error, StoreError::Io { source, .. } if source.kind() == ErrorKind::StorageFull), "{error}");
-    assert!(error.to_string().contains("make room; updates work again without a restart"), "{error}");
+    assert!(error.to_string().contains("make room; a running server takes updates again by itself"), "{error}");
     assert!(store.append(&[commit(answered)]).is_err());
     disk.make_room();
     for _ in 0..200 {

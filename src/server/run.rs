@@ -75,6 +75,10 @@ async fn serve(
     // The sockets first: of two servers started by mistake, the second must not get as far as the state.
     let listeners = listeners(&config.listen)?;
     let (store, zones) = open(&config.state_dir)?;
+    for zone in zones.iter().filter(|zone| config.zones.iter().all(|named| named.apex != *zone.apex())) {
+        let apex = zone.apex();
+        tracing::info!(zone = %apex, "served although no flag and no configuration names it; to take it away: dyndns zone delete {apex}");
+    }
     let made = config.make_first_key()?;
     if let Some(path) = &made {
         tracing::info!(file = %path.display(), "key made; it may change every zone");

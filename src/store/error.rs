@@ -85,7 +85,7 @@ impl fmt::Display for StoreError {
             StoreError::Io { doing, path, source } => {
                 let remedy = match source.kind() {
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                        "make room; updates work again without a restart"
+                        "make room; a running server takes updates again by itself"
                     }
                     io::ErrorKind::PermissionDenied => "let the user that runs dyndns read and write there",
                     io::ErrorKind::ReadOnlyFilesystem => "mount it writable or choose another --state-dir",

@@ -104,7 +104,7 @@ mod tests {
         let error = store.append(std::slice::from_ref(&commit)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "cannot write memory: no storage space; make room; updates work again without a restart"
+            "cannot write memory: no storage space; make room; a running server takes updates again by itself"
         );
         assert_eq!(store.last_seq(), 0);
         store.mend();

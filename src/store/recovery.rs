@@ -11,8 +11,9 @@ use super::{Commit, History, RecoveryNote, Store, StoreError};
 use crate::wire::Name;
 use crate::zone::{Record, Serial};
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The store on disk.
@@ -68,7 +69,8 @@ impl DiskStore {
         options: &StoreOptions,
         load: &mut dyn FnMut(LoadedZone),
     ) -> Result<(DiskStore, Vec<RecoveryNote>), StoreError> {
-        fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
+        // Whatever the umask: the records of a zone, and who changed them, are the operator's to show.
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(StoreError::io("create", dir))?;
         let lock = lock(dir)?;
         let mut notes = Vec::new();
         let journal = Journal::open(&dir.join("journal"), options.segment_size, disk, &mut notes)?;
