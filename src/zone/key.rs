@@ -20,7 +20,8 @@ pub struct Key(Box<[u8]>);
 
 /// A reversed owner name on the stack, as a query builds it.
 pub struct KeyBuf {
-    len: usize,
+    /// The key lies at the end of the octets: it is written from its last label, the name's first.
+    start: usize,
     bytes: [u8; KeyBuf::MAX],
 }
 
@@ -30,42 +31,36 @@ impl KeyBuf {
 
     /// The key of `name`.
     pub fn new(name: &Name) -> KeyBuf {
-        let mut key = KeyBuf { len: 0, bytes: [0; KeyBuf::MAX] };
-        // A name of 255 octets has at most 127 labels.
-        let mut labels = [&[][..]; 128];
-        let mut count = 0;
-        for (label, slot) in name.labels().zip(labels.iter_mut()) {
-            *slot = label;
-            count += 1;
-        }
-        for label in labels.iter().take(count).rev() {
-            key.push_label(label);
+        let mut key = KeyBuf { start: KeyBuf::MAX, bytes: [0; KeyBuf::MAX] };
+        for label in name.labels() {
+            key.put_before(&[END]);
+            if label.iter().any(|octet| matches!(*octet, END | ESCAPE)) {
+                for &octet in label.iter().rev() {
+                    match octet {
+                        END | ESCAPE => key.put_before(&[ESCAPE, octet + 1]),
+                        other => key.put_before(&[other]),
+                    }
+                }
+            } else {
+                key.put_before(label);
+            }
         }
         key
     }
 
     /// The octets.
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        self.bytes.get(self.start..).unwrap_or_default()
     }
 
-    fn push_label(&mut self, label: &[u8]) {
-        for &octet in label {
-            match octet {
-                END | ESCAPE => {
-                    self.push(ESCAPE);
-                    self.push(octet + 1);
-                }
-                other => self.push(other.to_ascii_lowercase()),
-            }
-        }
-        self.push(END);
-    }
-
-    fn push(&mut self, octet: u8) {
-        if let Some(slot) = self.bytes.get_mut(self.len) {
-            *slot = octet;
-            self.len += 1;
+    /// Writes octets in lower case before those that are there.
+    fn put_before(&mut self, octets: &[u8]) {
+        // A name of 255 octets fits, were every one of them escaped.
+        let start = self.start.saturating_sub(octets.len());
+        if let Some(room) = self.bytes.get_mut(start..self.start) {
+            room.copy_from_slice(octets);
+            room.make_ascii_lowercase();
+            self.start = start;
         }
     }
 }
