@@ -28,6 +28,9 @@ pub(super) fn init(log: &LogConfig) -> Result<(), Error> {
         .with_env_filter(EnvFilter::new(format!("dyndns={level}")))
         .with_target(false)
         .with_ansi(colour)
+        // A line that cannot be written, on a full disk or to a pipe that nobody reads, is lost. To be told so on standard
+        // error would end the writer's thread where that is closed too, and the updates with it.
+        .log_internal_errors(false)
         .with_writer(writer);
     let started = match log.format {
         LogFormat::Text => lines.try_init(),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 /// What the journal asks of a disk to write. Reading needs no seam.
@@ -34,7 +34,12 @@ impl Disk for SystemDisk {
     fn sync(&mut self, file: &File) -> io::Result<()> {
         // fdatasync: it leaves out the file's times and so saves a journal commit of the file system; it does
         // write the size and the block map where they changed.
-        file.sync_data()
+        file.sync_data()?;
+        // A file that somebody deleted still takes octets, and loses them all when this process ends.
+        match file.metadata()?.nlink() {
+            0 => Err(io::ErrorKind::NotFound.into()),
+            _ => Ok(()),
+        }
     }
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
