@@ -45,18 +45,34 @@ pub fn read_zone_file(path: &Path, apex: Option<Name>) -> Result<ParsedZone, Zon
     let file = path.to_string_lossy();
     let fail =
         |what: String| ZoneFileErrors { errors: vec![ZoneFileError { file: file.to_string(), line: None, what }] };
-    let text = fs::read_to_string(path).map_err(|error| fail(io_text(&error)))?;
+    let text = read_text(path, &file).map_err(|error| ZoneFileErrors { errors: vec![error] })?;
     let apex = match apex {
         Some(apex) => apex,
         None => super::zones::apex_in(text.as_bytes(), path).map_err(fail)?,
     };
-    let include = &mut |path: &str| fs::read_to_string(path).map_err(|error| io_text(&error));
+    let include = &mut |path: &str| {
+        read_text(Path::new(path), path).map_err(|error| match error.line {
+            Some(line) => format!("line {line}: {}", error.what),
+            None => error.what,
+        })
+    };
     let zone = parse(&text, &file, Some(apex), include).map_err(|errors| ZoneFileErrors { errors })?;
     if zone.apex == apex {
         Ok(zone)
     } else {
         Err(fail(format!("its SOA is at {}, not at {apex}; name the zone as the SOA does", zone.apex)))
     }
+}
+
+/// The text of a file; its error names the line where it stops being text.
+fn read_text(path: &Path, file: &str) -> Result<String, ZoneFileError> {
+    let fault = |line, what| ZoneFileError { file: file.to_string(), line, what };
+    let octets = fs::read(path).map_err(|error| fault(None, io_text(&error)))?;
+    String::from_utf8(octets).map_err(|error| {
+        let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let line = before.filter(|octet| **octet == b'\n').count() + 1;
+        fault(u32::try_from(line).ok(), "not UTF-8 text; save the file as UTF-8, or write the octet as \\DDD".to_string())
+    })
 }
 
 impl fmt::Display for ZoneFileErrors {
