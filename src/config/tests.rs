@@ -447,7 +447,7 @@ fn a_grant_that_cannot_be_meant_is_an_error() {
 #[test]
 fn the_right_to_make_zones_is_all_or_below_names() {
     let text = |value: &str| format!("[[key]]\nname = \"k\"\nsecret = \"{SECRET}\"\ncreate-zones = {value}\n");
-    let may = |value: &str, apex: &str| set(&text(value)).rights.may_create(&name("k"), &name(apex)).is_ok();
+    let may = |value: &str, apex: &str| set(&text(value)).rights.may_create(&name("k"), &name(apex), None).is_ok();
     assert!(may("true", "x.test"));
     assert!(!may("false", "x.test"));
     assert!(may("[\"dyn.example\"]", "a.dyn.example") && !may("[\"dyn.example\"]", "x.test"));

@@ -12,7 +12,7 @@ use crate::tsig::Keyring;
 use crate::update::policy::Rights;
 use crate::update::{Refusal, UpdateMessage, apply_update};
 use crate::wire::{Name, Rtype};
-use crate::zone::{Changes, Draft, Record, Serial, Zone, ZoneSet, seed};
+use crate::zone::{Changes, Draft, KeyBuf, Record, Serial, Zone, ZoneSet, seed};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -251,7 +251,7 @@ impl<S: Store + 'static> Writer<S> {
         let known = zones.zone(&update.zone).cloned();
         let zone = match &known {
             Some(zone) => Arc::clone(zone),
-            None => self.new_zone(&update.zone, &key)?,
+            None => self.new_zone(zones, &update.zone, &key)?,
         };
         let policy = self.published.rights().policy(zone.apex());
         let changes = apply_update(&zone, update, &policy, &key)?;
@@ -323,8 +323,9 @@ impl<S: Store + 'static> Writer<S> {
     }
 
     /// The zone that a key with the right to make it gets at its first update.
-    fn new_zone(&self, apex: &Name, key: &Name) -> Result<Arc<Zone>, Refusal> {
-        if let Err(denied) = self.published.rights().may_create(key, apex) {
+    fn new_zone(&self, zones: &ZoneSet, apex: &Name, key: &Name) -> Result<Arc<Zone>, Refusal> {
+        let above = zones.nearest(KeyBuf::new(apex).as_bytes()).map(|zone| zone.apex());
+        if let Err(denied) = self.published.rights().may_create(key, apex, above) {
             tracing::debug!("{denied}");
             return Err(Refusal::NotAuth(*apex));
         }
@@ -364,7 +365,6 @@ mod tests {
     use crate::update::Entry;
     use crate::update::policy::{Creation, Grant};
     use crate::wire::{Class, Rcode};
-    use crate::zone::KeyBuf;
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()

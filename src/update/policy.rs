@@ -241,11 +241,22 @@ impl Rights {
         Arc::new(UpdatePolicy::new(*apex, grants.collect()))
     }
 
-    /// Whether `key` may make the zone at `apex`.
-    pub fn may_create(&self, key: &Name, apex: &Name) -> Result<(), Denied> {
+    /// Whether `key` may make the zone at `apex`, which is to lie below the zone `above` where one that is served here
+    /// covers it already.
+    ///
+    /// Names that the zone above has would be the new one's: that takes the right to delegate them there, or a
+    /// permission to make zones that names this very part of it. Else a right to make zones would be a right to every
+    /// name in every zone, denials or not.
+    pub fn may_create(&self, key: &Name, apex: &Name, above: Option<&Name>) -> Result<(), Denied> {
         let own = self.creators.iter().filter(|(creator, _)| creator == key).map(|(_, creation)| creation);
         if own.clone().any(|creation| creation.covers(apex)) {
-            return Ok(());
+            let Some(above) = above else { return Ok(()) };
+            if own.clone().any(|creation| creation.names(apex, above)) {
+                return Ok(());
+            }
+            return self.policy(above).decide(key, apex, Rtype::NS).map_err(|Denied(why)| {
+                Denied(format!("zone {apex} would take names from zone {above}: {why}").into())
+            });
         }
         let under = own.flat_map(|creation| match creation {
             Creation::Anywhere => &[][..],
@@ -267,6 +278,11 @@ impl Creation {
             Creation::Anywhere => true,
             Creation::Under(names) => names.iter().any(|name| apex.is_in(name)),
         }
+    }
+
+    /// Whether it covers `apex` by a name that is in the zone `above`.
+    fn names(&self, apex: &Name, above: &Name) -> bool {
+        matches!(self, Creation::Under(names) if names.iter().any(|name| apex.is_in(name) && name.is_in(above)))
     }
 }
 

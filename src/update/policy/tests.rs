@@ -170,7 +170,7 @@ fn an_operators_key_may_change_every_zone_named_before_or_after() {
         assert!(policy.decide(&name("op"), &name(apex), Rtype::SOA).is_ok(), "{apex}");
         assert!(policy.decide(&name("k"), &name(apex), Rtype::A).is_err(), "{apex}");
     }
-    assert!(rights.may_create(&name("op"), &name("new.example")).is_err());
+    assert!(rights.may_create(&name("op"), &name("new.example"), None).is_err());
 }
 
 #[test]
@@ -178,14 +178,14 @@ fn a_key_makes_zones_only_where_it_may() {
     let mut rights = Rights::new();
     rights.allow_creation(name("any"), Creation::Anywhere);
     rights.allow_creation(name("some"), Creation::Under(vec![name("dyn.example"), name("example.net")]));
-    assert_eq!(rights.may_create(&name("any"), &name("x.test")), Ok(()));
-    assert_eq!(rights.may_create(&name("some"), &name("a.DYN.example")), Ok(()));
+    assert_eq!(rights.may_create(&name("any"), &name("x.test"), None), Ok(()));
+    assert_eq!(rights.may_create(&name("some"), &name("a.DYN.example"), None), Ok(()));
     assert_eq!(
-        rights.may_create(&name("some"), &name("xdyn.example")).unwrap_err().to_string(),
+        rights.may_create(&name("some"), &name("xdyn.example"), None).unwrap_err().to_string(),
         "key some. may make zones in dyn.example and example.net, not xdyn.example"
     );
     assert_eq!(
-        rights.may_create(&name("none"), &name("a.example")).unwrap_err().to_string(),
+        rights.may_create(&name("none"), &name("a.example"), None).unwrap_err().to_string(),
         "key none. may make no zones, and a.example is none of ours"
     );
 }
@@ -199,4 +199,38 @@ fn who_may_make_a_zone_may_change_it_unless_the_configuration_names_it() {
     assert!(may("a.dyn.example"));
     assert!(!may("kept.dyn.example"));
     assert!(!may("other.example"));
+}
+
+/// A key with `create-zones = true` and a denial of login.home.example made a zone of that very name, and had it.
+#[test]
+fn a_key_makes_no_zone_of_names_that_another_zone_has_and_denies_it() {
+    let mut rights = Rights::new();
+    rights.allow_creation(name("any"), Creation::Anywhere);
+    rights.allow_creation(name("wide"), Creation::Under(vec![name("example")]));
+    rights.allow_creation(name("some"), Creation::Under(vec![name("dyn.home.example")]));
+    let apex = name("home.example");
+    let grant = |effect, rule| Grant { effect, key: name("any"), rule, types: Types::Usual };
+    let play = grant(Effect::Allow, Rule::Subdomain(name("play.home.example")));
+    let login = grant(Effect::Deny, Rule::Name(name("login.play.home.example")));
+    rights.insert_zone(apex, vec![play, login]);
+    let may = |key: &str, new: &str| rights.may_create(&name(key), &name(new), Some(&apex)).is_ok();
+    assert!(may("any", "a.play.home.example"), "it may delegate there");
+    assert!(!may("any", "login.play.home.example"), "denied");
+    assert!(!may("any", "ns.home.example") && !may("wide", "ns.home.example"), "not granted");
+    assert!(may("some", "a.dyn.home.example"), "named as a place for zones");
+    assert_eq!(
+        rights.may_create(&name("wide"), &name("www.home.example"), Some(&apex)).unwrap_err().to_string(),
+        "zone www.home.example would take names from zone home.example: key wide. may change nothing in zone \
+         home.example, hence not NS of www.home.example"
+    );
+}
+
+/// A zone that was made by an update is its makers', and so is what they make below it.
+#[test]
+fn makers_make_zones_below_their_own() {
+    let mut rights = Rights::new();
+    rights.allow_creation(name("any"), Creation::Anywhere);
+    rights.allow_creation(name("some"), Creation::Under(vec![name("dyn.example")]));
+    let may = |key: &str| rights.may_create(&name(key), &name("b.a.dyn.example"), Some(&name("a.dyn.example"))).is_ok();
+    assert!(may("any") && may("some"));
 }
