@@ -71,7 +71,10 @@ fn read_text(path: &Path, file: &str) -> Result<String, ZoneFileError> {
     String::from_utf8(octets).map_err(|error| {
         let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         let line = before.filter(|octet| **octet == b'\n').count() + 1;
-        fault(u32::try_from(line).ok(), "not UTF-8 text; save the file as UTF-8, or write the octet as \\DDD".to_string())
+        fault(
+            u32::try_from(line).ok(),
+            "not UTF-8 text; save the file as UTF-8, or write the octet as \\DDD".to_string(),
+        )
     })
 }
 
