@@ -40,6 +40,15 @@ impl Metrics {
         }
     }
 
+    /// Counts all that a tally holds, and empties it.
+    pub fn count_all(&self, tally: &mut Tally) {
+        for (counter, count) in self.reasons.iter().zip(&mut tally.0) {
+            if *count > 0 {
+                counter.fetch_add(std::mem::take(count), Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Counts one refused update.
     pub fn count_refusal(&self, rcode: Rcode) {
         if let Some(counter) = self.refused.get(usize::from(rcode.0)) {
@@ -63,8 +72,38 @@ impl Metrics {
     }
 }
 
+/// Counts of a batch of messages, kept apart until the batch is done: processors that count in one place for each
+/// message wait for each other.
+#[derive(Debug, Default)]
+pub struct Tally([u64; Reason::ALL.len()]);
+
+impl Tally {
+    /// Counts one message that was answered, or not, for this reason.
+    pub fn count(&mut self, reason: Reason) {
+        if let Some(count) = self.0.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_is_counted_once() {
+        let (metrics, mut tally) = (Metrics::new(), Tally::default());
+        metrics.count(Reason::NoData);
+        tally.count(Reason::NoData);
+        tally.count(Reason::Answered);
+        metrics.count_all(&mut tally);
+        metrics.count_all(&mut tally);
+        assert_eq!((metrics.reason(Reason::NoData), metrics.reason(Reason::Answered), metrics.queries()), (2, 1, 3));
     }
 }

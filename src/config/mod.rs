@@ -34,6 +34,7 @@ use settings::{OPTIONS, Settings};
 use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -59,6 +60,8 @@ pub struct Config {
     pub tcp: TcpLimits,
     /// The longest answer over UDP: 512 to 4096 octets.
     pub udp_size: u16,
+    /// How many threads answer over UDP at each address.
+    pub udp_workers: NonZeroUsize,
     /// The zones, each apex once.
     pub zones: Vec<ZoneConfig>,
     /// The keys, each name once.
@@ -254,6 +257,11 @@ impl Config {
                 idle_timeout: Duration::from_secs(settings.tcp_idle_timeout.into()),
             },
             udp_size: settings.udp_size,
+            udp_workers: match settings.udp_workers {
+                Some(workers) => workers,
+                // Where the system does not tell, one answers all.
+                None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            },
             zones: zones.all,
             first_key: if declared || !keys.all.is_empty() { None } else { Name::parse(FIRST_KEY).ok() },
             keys: keys.all,

@@ -6,6 +6,7 @@ use crate::tsig::{Algorithm, Secret};
 use crate::update::policy::{Creation, Effect, Types};
 use crate::wire::{Name, Rtype};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// The whole file, each value valid in itself; what depends on other values is checked by the caller.
@@ -23,6 +24,7 @@ pub(super) struct Settings {
     pub(super) tcp_connections_per_address: usize,
     pub(super) tcp_idle_timeout: u32,
     pub(super) udp_size: u16,
+    pub(super) udp_workers: Option<NonZeroUsize>,
     pub(super) keys: Vec<KeySettings>,
     pub(super) zones: Vec<ZoneSettings>,
 }
@@ -185,6 +187,16 @@ pub(super) const OPTIONS: &[Setting<Settings>] = &[
         doc: "The longest answer over UDP. The default passes every path in one piece.",
         set: |settings, field| {
             settings.udp_size = field.number(512..=4096)?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "udp-workers",
+        form: "1 to 1024",
+        default: Preset::Words("one for each processor that the server may use"),
+        doc: "How many threads answer over UDP at each address of listen.",
+        set: |settings, field| {
+            settings.udp_workers = NonZeroUsize::new(usize::from(field.number::<u16>(1..=1024)?));
             Ok(())
         },
     },

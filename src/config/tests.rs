@@ -93,6 +93,7 @@ fn every_option_has_its_default() {
         assert_eq!(config.version_bind, None);
         assert_eq!(config.tcp, TcpLimits { connections: 1000, per_address: 50, idle_timeout: Duration::from_secs(10) });
         assert_eq!(config.udp_size, 1232);
+        assert_eq!(config.udp_workers, std::thread::available_parallelism().unwrap());
         assert!(config.zones.is_empty() && config.keys.is_empty() && config.warnings.is_empty());
     }
 }
@@ -107,7 +108,8 @@ fn every_option_can_be_set() {
                 "listen = [\"192.0.2.1:53\", \"[2001:db8::1]:53\"]\nstate-dir = \"/var/lib/dyndns\"\n\
                  key-dir = \"/etc/keys\"\nlog-file = \"log\"\nlog-format = \"json\"\nlog-level = \"debug\"\n\
                  pid-file = \"../pid\"\nversion-bind = \"none of your business\"\ntcp-connections = 7\n\
-                 tcp-connections-per-address = 3\ntcp-idle-timeout = 2\nudp-size = 4_096\nkey = []\nzone = []\n",
+                 tcp-connections-per-address = 3\ntcp-idle-timeout = 2\nudp-size = 4_096\nudp-workers = 3\n\
+                 key = []\nzone = []\n",
             )),
             ..Flags::default()
         })
@@ -122,6 +124,7 @@ fn every_option_can_be_set() {
     assert_eq!(config.version_bind.as_deref(), Some("none of your business"));
     assert_eq!(config.tcp, TcpLimits { connections: 7, per_address: 3, idle_timeout: Duration::from_secs(2) });
     assert_eq!(config.udp_size, 4096);
+    assert_eq!(config.udp_workers.get(), 3);
 }
 
 #[test]
@@ -204,6 +207,7 @@ fn a_bad_value_is_named_with_its_line_and_what_to_write() {
         ),
         ("udp-size = 100", "1: udp-size: 100 is out of bounds; write 512 to 4096"),
         ("udp-size = -1", "1: udp-size: -1 is out of bounds; write 512 to 4096"),
+        ("udp-workers = 0", "1: udp-workers: 0 is out of bounds; write 1 to 1024"),
         ("udp-size = \"1232\"", "1: udp-size: a whole number is wanted, not string"),
         ("tcp-connections = 0", "1: tcp-connections: 0 is out of bounds; write 1 to 100000"),
         ("tcp-idle-timeout = 99999999999", "1: tcp-idle-timeout: 99999999999 is out of bounds; write 1 to 3600"),

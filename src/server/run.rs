@@ -7,7 +7,7 @@ use super::listen::{Listener, bind};
 use super::publish::Published;
 use super::quiet::Quiet;
 use super::tcp::{self, Connections};
-use super::udp;
+use super::udp::Workers;
 use super::writer::{Queue, Request, Writer};
 use super::zone_files::ZoneFiles;
 use crate::clock::Clock;
@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::query::{Limits, View};
 use crate::store::{DiskStore, StoreOptions};
+use crate::sys::BestDatagrams;
 use crate::sys::notify::Notify;
 use crate::sys::pid_file::PidFile;
 use crate::update::Refusal;
@@ -25,7 +26,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
@@ -102,7 +103,7 @@ async fn serve(
     });
     let (stop, stopped) = watch::channel(false);
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
-    start(listeners, &exchange, &config, &stopped)?;
+    let workers = start(listeners, &exchange, &config, &stopped)?;
     match control_socket::listen(&config.state_dir) {
         Ok(listener) => {
             let metrics = Arc::clone(&exchange.metrics);
@@ -138,7 +139,8 @@ async fn serve(
     };
     notify.stopping();
     let metrics = Arc::clone(&exchange.metrics);
-    drop((stop, stopped, queue, exchange));
+    // The writer ends once nobody can send it anything.
+    drop((stop, stopped, workers, queue, exchange));
     end(writer).await;
     tracing::info!(
         signal = name,
@@ -230,22 +232,22 @@ async fn seed(config: &Config, published: &Published, queue: &Queue) -> Result<(
     }
 }
 
-/// Starts a task for each socket.
+/// Starts the threads that answer over UDP and a task for each TCP socket.
 fn start(
     listeners: Vec<Listener>,
     exchange: &Arc<Exchange>,
     config: &Config,
     stop: &watch::Receiver<bool>,
-) -> Result<(), Error> {
+) -> Result<Workers, Error> {
     let connections = Arc::new(Connections::new(config.tcp));
+    let mut workers = Workers::new::<BestDatagrams>();
     for Listener { address, udp, tcp } in listeners {
         let cannot = |error| Error::usage(format!("cannot serve {address}")).because(error);
-        let udp = UdpSocket::from_std(udp).map_err(cannot)?;
+        workers.start::<BestDatagrams>(udp, config.udp_workers, exchange).map_err(cannot)?;
         let tcp = TcpListener::from_std(tcp).map_err(cannot)?;
-        tokio::spawn(udp::serve(udp, Arc::clone(exchange), stop.clone()));
         tokio::spawn(tcp::serve(tcp, Arc::clone(exchange), Arc::clone(&connections), stop.clone()));
     }
-    Ok(())
+    Ok(workers)
 }
 
 /// Puts a new configuration in force: keys, rights, limits and new zones. Sockets and the state directory stay
@@ -260,9 +262,10 @@ async fn again(
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    if config.listen != old.listen || config.tcp != old.tcp || config.state_dir != old.state_dir {
+    let fixed = |config: &Config| (config.listen.clone(), config.tcp, config.udp_workers, config.state_dir.clone());
+    if fixed(&config) != fixed(old) {
         tracing::warn!(
-            "listen, tcp limits and state-dir have changed in the configuration; restart to put them in force"
+            "listen, tcp limits, udp-workers or state-dir have changed in the configuration; restart to put them in force"
         );
     }
     seed(&config, published, queue).await?;

@@ -1,76 +1,189 @@
 //! UDP: one datagram, one message (RFC 1035 section 4.2.1).
+//!
+//! At each address some threads answer, each by itself: it takes what datagrams have come, answers them all from one
+//! snapshot of the zones, and sends the answers. It waits for nothing else, takes no lock and allocates nothing; updates
+//! it hands to the event loop, which answers them by the same socket once they are durable.
 
-use super::exchange::{Exchange, MESSAGE, Step};
-use crate::query::{Peer, Transport, refuse};
+use super::exchange::Exchange;
+use crate::metrics::Tally;
+use crate::query::{Peer, Transport, Verdict, refuse, respond};
+use crate::sys::datagrams::{ANSWER, Datagrams, Way};
 use crate::wire::Rcode;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use tokio::net::UdpSocket;
-use tokio::sync::{Semaphore, watch};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
-/// How many updates from datagrams may be under way at once. Beyond that they are dropped; their senders ask
-/// again.
+/// How many updates from datagrams may be under way at once, over all workers. Beyond that they are dropped; their
+/// senders ask again.
 const UNDER_WAY: usize = 4096;
 
-/// The buffer for an answer: the largest UDP answer there can be, and a TSIG record.
-const ANSWER: usize = 4096 + 1024;
+/// How long a worker rests when it cannot receive: the machine is out of memory, most likely.
+const REST: Duration = Duration::from_millis(10);
 
-/// Serves a socket until `stop` changes. Updates under way are finished by their own tasks.
-pub(crate) async fn serve(socket: UdpSocket, exchange: Arc<Exchange>, mut stop: watch::Receiver<bool>) {
-    let socket = Arc::new(socket);
-    let under_way = Arc::new(Semaphore::new(UNDER_WAY));
-    let mut bytes = vec![0; MESSAGE];
-    let mut buffer = vec![0; ANSWER];
-    loop {
-        let received = tokio::select! {
-            received = socket.recv_from(&mut bytes) => received,
-            _ = stop.changed() => return,
-        };
-        let (len, address) = match received {
-            Ok(received) => received,
-            // An ICMP error about an earlier answer; the socket is as good as before.
-            Err(error) => {
-                tracing::debug!("cannot receive a datagram: {error}");
-                continue;
-            }
-        };
-        // Port 0 cannot be answered, and an answer to it would fail.
-        if address.port() == 0 {
-            continue;
+/// The threads of all addresses. Dropping this ends them: what they have received by then is answered, and updates
+/// under way are finished by their own tasks.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    stop: Arc<AtomicBool>,
+    wake: fn(&UdpSocket),
+    under_way: Arc<Semaphore>,
+    sockets: Vec<Arc<UdpSocket>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// None yet; all are to use the same kind of datagrams.
+    pub(crate) fn new<D: Datagrams>() -> Workers {
+        Workers {
+            stop: Arc::default(),
+            wake: D::wake,
+            under_way: Arc::new(Semaphore::new(UNDER_WAY)),
+            sockets: Vec::new(),
+            threads: Vec::new(),
         }
-        let peer = Peer { address: plain(address), transport: Transport::Udp };
-        let message = bytes.get(..len).unwrap_or_default();
-        let step = exchange.begin(&exchange.published.view(), peer, message, &mut buffer);
-        match step {
-            Step::Answer(None) => {}
-            // RFC 5936 section 4.2: whole zones go over TCP only.
-            Step::Transfer => {
-                if let Some(len) = refuse(message, Rcode::REFUSED, &mut buffer) {
-                    send(&socket, buffer.get(..len).unwrap_or_default(), address).await;
-                }
-            }
-            Step::Answer(Some(len)) => send(&socket, buffer.get(..len).unwrap_or_default(), address).await,
-            Step::Update => {
-                let Ok(permit) = Arc::clone(&under_way).try_acquire_owned() else {
-                    exchange.metrics.updates_dropped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    continue;
-                };
-                let (socket, exchange, message) = (Arc::clone(&socket), Arc::clone(&exchange), message.to_vec());
-                tokio::spawn(async move {
-                    let mut buffer = vec![0; ANSWER];
-                    if let Some(len) = exchange.update(peer, &message, &mut buffer).await {
-                        send(&socket, buffer.get(..len).unwrap_or_default(), address).await;
-                    }
-                    drop(permit);
-                });
+    }
+
+    /// Starts so many workers at the address that a socket is bound to. Updates go to the event loop of the caller.
+    pub(crate) fn start<D: Datagrams>(
+        &mut self,
+        socket: UdpSocket,
+        count: NonZeroUsize,
+        exchange: &Arc<Exchange>,
+    ) -> io::Result<()> {
+        for socket in D::sockets(socket, count)? {
+            let worker = Worker {
+                datagrams: D::new(Arc::clone(&socket))?,
+                socket: Arc::clone(&socket),
+                exchange: Arc::clone(exchange),
+                event_loop: Handle::current(),
+                under_way: Arc::clone(&self.under_way),
+                stop: Arc::clone(&self.stop),
+                tally: Tally::default(),
+            };
+            let name = format!("udp-{}", self.threads.len());
+            self.threads.push(std::thread::Builder::new().name(name).spawn(|| worker.run())?);
+            self.sockets.push(socket);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.sockets.iter().for_each(|socket| (self.wake)(socket));
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a UDP worker ended by a defect; its datagrams were not answered");
             }
         }
     }
 }
 
-async fn send(socket: &UdpSocket, answer: &[u8], address: SocketAddr) {
-    if let Err(error) = socket.send_to(answer, address).await {
-        tracing::debug!(%address, "cannot send an answer: {error}");
+/// One thread.
+struct Worker<D> {
+    datagrams: D,
+    socket: Arc<UdpSocket>,
+    exchange: Arc<Exchange>,
+    event_loop: Handle,
+    under_way: Arc<Semaphore>,
+    stop: Arc<AtomicBool>,
+    tally: Tally,
+}
+
+impl<D: Datagrams> Worker<D> {
+    fn run(mut self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            match self.datagrams.receive() {
+                Ok(received) => self.answer(received),
+                Err(error) => {
+                    tracing::debug!("cannot receive datagrams: {error}");
+                    std::thread::sleep(REST);
+                }
+            }
+        }
+    }
+
+    /// Answers a batch. The snapshot and the time are those of its beginning.
+    fn answer(&mut self, received: usize) {
+        let exchange = &self.exchange;
+        let view = exchange.published.view();
+        let now = exchange.clock.now();
+        for index in 0..received {
+            let Some(slot) = self.datagrams.slot(index) else { continue };
+            // Port 0 cannot be answered, and an answer to it would fail.
+            if slot.way.peer.port() == 0 {
+                continue;
+            }
+            let peer = Peer { address: plain(slot.way.peer), transport: Transport::Udp };
+            let answer = match respond(&view, peer, now, slot.datagram, slot.room) {
+                Verdict::Reply(len, reason) => {
+                    self.tally.count(reason);
+                    Some(len)
+                }
+                Verdict::Drop(reason) => {
+                    self.tally.count(reason);
+                    None
+                }
+                // RFC 5936 section 4.2: whole zones go over TCP only.
+                Verdict::Transfer => refuse(slot.datagram, Rcode::REFUSED, slot.room),
+                Verdict::Update => {
+                    let update = Update { peer, way: slot.way, message: slot.datagram.to_vec() };
+                    update.hand_over::<D>(&self.socket, exchange, &self.under_way, &self.event_loop);
+                    None
+                }
+            };
+            if let Some(len) = answer {
+                self.datagrams.answer(index, len);
+            }
+        }
+        drop(view);
+        // Before they are sent: who has an answer finds it counted.
+        exchange.metrics.count_all(&mut self.tally);
+        if let Err(error) = self.datagrams.send() {
+            tracing::debug!("cannot send an answer: {error}");
+        }
+    }
+}
+
+/// An update that came as a datagram.
+struct Update {
+    peer: Peer,
+    way: Way,
+    message: Vec<u8>,
+}
+
+impl Update {
+    /// Has the event loop carry it out and answer it.
+    fn hand_over<D: Datagrams>(
+        self,
+        socket: &Arc<UdpSocket>,
+        exchange: &Arc<Exchange>,
+        under_way: &Arc<Semaphore>,
+        event_loop: &Handle,
+    ) {
+        let Ok(permit) = Arc::clone(under_way).try_acquire_owned() else {
+            exchange.metrics.updates_dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let (socket, exchange) = (Arc::clone(socket), Arc::clone(exchange));
+        event_loop.spawn(async move {
+            let mut room = vec![0; ANSWER];
+            let len = exchange.update(self.peer, &self.message, &mut room).await;
+            if let Some(answer) = len.and_then(|len| room.get(..len)) {
+                // This may wait for room in the system's queue, which drains as fast as the network takes it.
+                if let Err(error) = D::send_later(&socket, answer, self.way) {
+                    tracing::debug!(address = %self.way.peer, "cannot send an answer: {error}");
+                }
+            }
+            drop(permit);
+        });
     }
 }
 
@@ -78,3 +191,6 @@ async fn send(socket: &UdpSocket, answer: &[u8], address: SocketAddr) {
 pub(super) fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
+
+#[cfg(test)]
+mod tests;
