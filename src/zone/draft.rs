@@ -2,7 +2,7 @@
 
 use super::{Changes, Key, Node, NodeBuf, Record, RrsetBuf, Serial, Zone};
 use crate::wire::{Rtype, Ttl};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// A zone and the owners that differ from it so far. The zone itself stays as it is.
 #[derive(Debug)]
@@ -97,10 +97,11 @@ impl<'z> Draft<'z> {
 /// The records of `from` that `other` has not, to the letter and with the same TTL.
 fn collect(owner: &Key, from: Node<'_>, other: Node<'_>, into: &mut Vec<Record>) {
     for rrset in from.rrsets() {
-        let twin = other.rrset(rrset.rtype);
+        let twin = other.rrset(rrset.rtype).filter(|twin| twin.ttl == rrset.ttl);
+        // A set, so that the time of a long RRset does not grow with its square.
+        let theirs: HashSet<&[u8]> = twin.into_iter().flat_map(|twin| twin.rdatas()).collect();
         for rdata in rrset.rdatas() {
-            let stays = twin.is_some_and(|twin| twin.ttl == rrset.ttl && twin.rdatas().any(|theirs| theirs == rdata));
-            if !stays {
+            if !theirs.contains(rdata) {
                 into.push(Record { owner: owner.clone(), rtype: rrset.rtype, ttl: rrset.ttl, rdata: rdata.into() });
             }
         }

@@ -53,8 +53,13 @@ impl<'a> Rrset<'a> {
     /// This RRset with one record more, all at `ttl`. Where a record has equal data already, only the TTL changes
     /// (RFC 2136 section 3.4.2.2).
     pub fn plus(self, ttl: Ttl, rdata: &[u8]) -> RrsetBuf {
-        let more = (!self.has(rdata)).then_some(rdata);
-        RrsetBuf::pack(self.rtype, ttl, self.rdatas().chain(more))
+        let mut packed = Vec::with_capacity(self.packed.len() + 2 + rdata.len());
+        packed.extend_from_slice(self.packed);
+        if let (false, Ok(length)) = (self.has(rdata), u16::try_from(rdata.len())) {
+            packed.extend_from_slice(&length.to_le_bytes());
+            packed.extend_from_slice(rdata);
+        }
+        RrsetBuf { rtype: self.rtype, ttl, packed }
     }
 
     /// This RRset without the record of equal data.
