@@ -300,7 +300,10 @@ fn the_example_configuration_is_valid_as_it_is_and_with_its_examples() {
         .map(|line| line.strip_prefix("#    ").unwrap_or(line))
         .collect();
     assert!(!uncommented.iter().any(|line| line.starts_with('#') && line.contains(" = ")), "{uncommented:?}");
-    write(place.path(), "whole.toml", &uncommented.join("\n"));
+    write(place.path(), "whole.toml", &uncommented.join("\n").replace("/var/lib/dyndns/tls/", ""));
+    let made = rcgen::generate_simple_self_signed(["ns.home.example".to_string()]).unwrap();
+    write(place.path(), "cert.pem", &made.cert.pem());
+    write(place.path(), "key.pem", &made.signing_key.serialize_pem());
     write(place.path(), "home.example.zone", "@ 60 SOA ns hostmaster 1 2 3 4 5\n@ 60 NS ns\nns 60 A 192.0.2.1\n");
     for key in ["operator", "customer", "laptop", "acme", "lab", "nas.home.example", "admin"] {
         done(place.path(), &["key", "generate", "--state-dir", "state", key]);

@@ -102,6 +102,10 @@ fn report(config: &Config) -> Result<(), Error> {
             None => lines.push_str(&format!("zone {apex}: no file\n")),
         }
     }
+    if let Some(tls) = &config.tls {
+        server::check_certificate(tls)?;
+        lines.push_str(&format!("certificate: {}\n", tls.certificate.display()));
+    }
     lines.push_str(&format!("ok: {} zones, {} keys\n", config.zones.len(), config.keys.len()));
     super::print(&lines)
 }

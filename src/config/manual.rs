@@ -1,7 +1,7 @@
 //! The options as text for the manual, from the tables they are read by.
 
 use super::file::{Preset, Setting};
-use super::settings::{GRANT_OPTIONS, KEY_OPTIONS, OPTIONS, ZONE_OPTIONS};
+use super::settings::{GRANT_OPTIONS, KEY_OPTIONS, OPTIONS, TLS_OPTIONS, ZONE_OPTIONS};
 
 /// One table of options.
 pub struct Section {
@@ -27,6 +27,7 @@ pub struct OptionText {
 pub fn manual() -> Vec<Section> {
     vec![
         section("Top level", OPTIONS),
+        section("[tls]", TLS_OPTIONS),
         section("[[key]]", KEY_OPTIONS),
         section("[[zone]]", ZONE_OPTIONS),
         section("grants in [[zone]]", GRANT_OPTIONS),

@@ -11,6 +11,7 @@ mod key_files;
 mod keys;
 mod manual;
 mod settings;
+mod tls;
 mod zone_file;
 mod zones;
 
@@ -20,6 +21,7 @@ mod tests;
 pub use key_files::{KeyDirectory, KeyFile};
 pub use manual::manual;
 pub(crate) use settings::{address, algorithm};
+pub use tls::TlsConfig;
 pub use zone_file::{ZoneFileErrors, fingerprint, read_zone_file};
 pub use zones::ZoneConfig;
 
@@ -56,8 +58,10 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// The answer to `version.bind`, at most 255 octets; without one it is refused.
     pub version_bind: Option<String>,
-    /// Bounds on TCP.
+    /// Bounds on TCP, and on what else has connections.
     pub tcp: TcpLimits,
+    /// DNS over TLS, HTTPS and QUIC, where there is a certificate for them.
+    pub tls: Option<TlsConfig>,
     /// The longest answer over UDP: 512 to 4096 octets.
     pub udp_size: u16,
     /// How many threads answer over UDP at each address.
@@ -235,13 +239,22 @@ impl Config {
             zones.add_directory(&surroundings.directory.join("zones"), &mut keys.rights)?;
         }
 
+        let listen = match (flags.listen.as_slice(), settings.listen.take()) {
+            ([], None) => DEFAULT_LISTEN.to_vec(),
+            ([], Some(listen)) => listen,
+            (listen, _) => listen.to_vec(),
+        };
+        let tls = match (settings.tls.take(), &source) {
+            (Some(tls), Some(source)) => {
+                let at = tls.at;
+                Some(TlsConfig::new(tls, &listen, &mut warnings).map_err(|wrong| wrong.in_source(source, at))?)
+            }
+            _ => None,
+        };
+
         Ok(Config {
             file: source.map(|source| source.path),
-            listen: match (flags.listen.as_slice(), settings.listen) {
-                ([], None) => DEFAULT_LISTEN.to_vec(),
-                ([], Some(listen)) => listen,
-                (listen, _) => listen.to_vec(),
-            },
+            listen,
             state_dir,
             key_dir,
             log: LogConfig {
@@ -256,6 +269,7 @@ impl Config {
                 per_address: settings.tcp_connections_per_address,
                 idle_timeout: Duration::from_secs(settings.tcp_idle_timeout.into()),
             },
+            tls,
             udp_size: settings.udp_size,
             udp_workers: match settings.udp_workers {
                 Some(workers) => workers,

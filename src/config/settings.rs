@@ -25,8 +25,21 @@ pub(super) struct Settings {
     pub(super) tcp_idle_timeout: u32,
     pub(super) udp_size: u16,
     pub(super) udp_workers: Option<NonZeroUsize>,
+    pub(super) tls: Option<TlsSettings>,
     pub(super) keys: Vec<KeySettings>,
     pub(super) zones: Vec<ZoneSettings>,
+}
+
+/// `[tls]`.
+#[derive(Default)]
+pub(super) struct TlsSettings {
+    pub(super) at: usize,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) dot_listen: Option<Vec<SocketAddr>>,
+    pub(super) doh_listen: Option<Vec<SocketAddr>>,
+    pub(super) doh_path: String,
+    pub(super) doq_listen: Option<Vec<SocketAddr>>,
 }
 
 /// One `[[key]]`.
@@ -154,7 +167,7 @@ pub(super) const OPTIONS: &[Setting<Settings>] = &[
         name: "tcp-connections",
         form: "1 to 100000",
         default: Preset::Toml("1000"),
-        doc: "How many TCP connections may be open at once.",
+        doc: "How many connections may be open at once: TCP, and those over TLS, HTTPS and QUIC.",
         set: |settings, field| {
             settings.tcp_connections = field.number::<u32>(1..=100_000)?.try_into().unwrap_or(usize::MAX);
             Ok(())
@@ -174,7 +187,7 @@ pub(super) const OPTIONS: &[Setting<Settings>] = &[
         name: "tcp-idle-timeout",
         form: "1 to 3600 (seconds)",
         default: Preset::Toml("10"),
-        doc: "After how long without a query a TCP connection is closed.",
+        doc: "After how long without a query a connection is closed.",
         set: |settings, field| {
             settings.tcp_idle_timeout = field.number(1..=3600)?;
             Ok(())
@@ -201,6 +214,16 @@ pub(super) const OPTIONS: &[Setting<Settings>] = &[
         },
     },
     Setting {
+        name: "tls",
+        form: "[tls] table",
+        default: Preset::Words("only UDP and TCP"),
+        doc: "The certificate for DNS over TLS, HTTPS and QUIC, and where these are listened on.",
+        set: |settings, field| {
+            let tls = TlsSettings { at: field.at, ..field.table(TLS_OPTIONS)? };
+            set(&mut settings.tls, Ok(tls))
+        },
+    },
+    Setting {
         name: "key",
         form: "[[key]] tables",
         default: Preset::Toml("[]"),
@@ -219,6 +242,60 @@ pub(super) const OPTIONS: &[Setting<Settings>] = &[
             settings.zones = field.list(|item| Ok(ZoneSettings { at: item.at, ..item.table(ZONE_OPTIONS)? }))?;
             Ok(())
         },
+    },
+];
+
+/// In `[tls]`.
+pub(super) const TLS_OPTIONS: &[Setting<TlsSettings>] = &[
+    Setting {
+        name: "certificate",
+        form: "path",
+        default: Preset::Words("must be written"),
+        doc: "The certificate and those that vouch for it, as PEM, the server's own first. A new one is taken up while \
+              the server runs.",
+        set: |tls, field| set(&mut tls.certificate, field.path()),
+    },
+    Setting {
+        name: "key",
+        form: "path",
+        default: Preset::Words("must be written"),
+        doc: "The private key of the certificate, as PEM. Only the server's user should be able to read it.",
+        set: |tls, field| set(&mut tls.key, field.path()),
+    },
+    Setting {
+        name: "dot-listen",
+        form: "list of \"ADDRESS:PORT\"",
+        default: Preset::Words("the addresses of listen, port 853"),
+        doc: "Where DNS over TLS is listened on (TCP). An empty list turns it off.",
+        set: |tls, field| set(&mut tls.dot_listen, field.list(|item| item.parse(address))),
+    },
+    Setting {
+        name: "doh-listen",
+        form: "list of \"ADDRESS:PORT\"",
+        default: Preset::Words("the addresses of listen, port 443"),
+        doc: "Where DNS over HTTPS is listened on (TCP, HTTP/2). An empty list turns it off.",
+        set: |tls, field| set(&mut tls.doh_listen, field.list(|item| item.parse(address))),
+    },
+    Setting {
+        name: "doh-path",
+        form: "path of a URL",
+        default: Preset::Toml("\"/dns-query\""),
+        doc: "The path that DNS over HTTPS answers at.",
+        set: |tls, field| {
+            let path = field.text()?;
+            if !path.starts_with('/') || path.contains(|c: char| !c.is_ascii_graphic() || "?#{}".contains(c)) {
+                return Err(field.fault(format!("{path}: no path of a URL; write one such as /dns-query")));
+            }
+            tls.doh_path = path.to_string();
+            Ok(())
+        },
+    },
+    Setting {
+        name: "doq-listen",
+        form: "list of \"ADDRESS:PORT\"",
+        default: Preset::Words("the addresses of listen, port 853"),
+        doc: "Where DNS over QUIC is listened on (UDP). An empty list turns it off.",
+        set: |tls, field| set(&mut tls.doq_listen, field.list(|item| item.parse(address))),
     },
 ];
 

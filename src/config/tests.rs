@@ -1,6 +1,6 @@
 //! Tests of the configuration: each in a directory of its own, with surroundings of its own.
 
-use super::settings::{GRANT_OPTIONS, KEY_OPTIONS, ZONE_OPTIONS};
+use super::settings::{GRANT_OPTIONS, KEY_OPTIONS, TLS_OPTIONS, ZONE_OPTIONS};
 use super::*;
 use crate::wire::Rtype;
 use std::fs;
@@ -94,6 +94,7 @@ fn every_option_has_its_default() {
         assert_eq!(config.tcp, TcpLimits { connections: 1000, per_address: 50, idle_timeout: Duration::from_secs(10) });
         assert_eq!(config.udp_size, 1232);
         assert_eq!(config.udp_workers, std::thread::available_parallelism().unwrap());
+        assert_eq!(config.tls, None);
         assert!(config.zones.is_empty() && config.keys.is_empty() && config.warnings.is_empty());
     }
 }
@@ -125,6 +126,40 @@ fn every_option_can_be_set() {
     assert_eq!(config.tcp, TcpLimits { connections: 7, per_address: 3, idle_timeout: Duration::from_secs(2) });
     assert_eq!(config.udp_size, 4096);
     assert_eq!(config.udp_workers.get(), 3);
+}
+
+#[test]
+fn with_a_certificate_the_encrypted_transports_are_where_the_others_are() {
+    let place = Place::new();
+    place.write("etc/key.pem", "");
+    let head = "[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n";
+    let load = |text: &str| {
+        let config = place.write("etc/x.toml", text);
+        place.load(&Flags { config: Some(config), ..Flags::default() }).unwrap()
+    };
+    let addresses = |list: &[&str]| list.iter().map(|address| address.parse().unwrap()).collect::<Vec<SocketAddr>>();
+
+    let config = load(&format!("listen = [\"192.0.2.1:53\", \"192.0.2.1:5300\", \"[2001:db8::1]:53\"]\n{head}"));
+    let expected = TlsConfig {
+        certificate: place.path("etc/cert.pem"),
+        key: place.path("etc/key.pem"),
+        dot_listen: addresses(&["192.0.2.1:853", "[2001:db8::1]:853"]),
+        doh_listen: addresses(&["192.0.2.1:443", "[2001:db8::1]:443"]),
+        doh_path: "/dns-query".into(),
+        doq_listen: addresses(&["192.0.2.1:853", "[2001:db8::1]:853"]),
+    };
+    assert_eq!(config.tls, Some(expected.clone()));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+
+    let config = load(&format!(
+        "{head}dot-listen = [\"192.0.2.2:8853\"]\ndoh-listen = []\ndoh-path = \"/q\"\ndoq-listen = [\"192.0.2.3:1\"]\n"
+    ));
+    let (dot_listen, doq_listen) = (addresses(&["192.0.2.2:8853"]), addresses(&["192.0.2.3:1"]));
+    let expected = TlsConfig { dot_listen, doh_listen: vec![], doh_path: "/q".into(), doq_listen, ..expected };
+    assert_eq!(config.tls, Some(expected));
+
+    fs::set_permissions(place.path("etc/key.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(load(head).warnings[0].contains("key.pem holds a secret and every user can read it; chmod 600 "));
 }
 
 #[test]
@@ -215,6 +250,13 @@ fn a_bad_value_is_named_with_its_line_and_what_to_write() {
         ("log-level = \"loud\"", "1: log-level: unknown word loud; write one of error, warn, info, debug, trace"),
         ("pid-file = \"\"", "1: pid-file: the path is empty; write one, or leave the option out"),
         ("key = [1]", "1: key: a table is wanted, not integer"),
+        ("[tls]\nkey = \"k\"", "1: [tls] without a certificate; add certificate = \"FILE.pem\""),
+        ("\n[tls]\ncertificate = \"c\"", "2: [tls] without a key; add key = \"FILE.pem\""),
+        ("[tls]\ndoh-path = \"dns-query\"", "2: doh-path: dns-query: no path of a URL; write one such as /dns-query"),
+        (
+            "[tls]\ncertificate = \"c\"\nkey = \"k\"\ndot-listen = [\"[::1]:443\"]\ndoh-listen = [\"[::1]:443\"]",
+            "1: [::1]:443 is in dot-listen and in doh-listen; give one of them another port",
+        ),
         ("[[zone]]\nname = \"a..b\"", "2: name: a..b: a label is empty; write one dot between labels"),
         ("[[key]]\nname = \"k\"\nall-zones = 1", "3: all-zones: true or false is wanted, not integer"),
     ] {
@@ -552,7 +594,7 @@ fn the_nearest_name_is_only_guessed_where_it_is_near() {
 fn the_manual_names_every_option_once() {
     let manual = manual();
     let counts: Vec<usize> = manual.iter().map(|section| section.options.len()).collect();
-    assert_eq!(counts, [OPTIONS.len(), KEY_OPTIONS.len(), ZONE_OPTIONS.len(), GRANT_OPTIONS.len()]);
+    assert_eq!(counts, [OPTIONS.len(), TLS_OPTIONS.len(), KEY_OPTIONS.len(), ZONE_OPTIONS.len(), GRANT_OPTIONS.len()]);
     for section in &manual {
         for (at, option) in section.options.iter().enumerate() {
             assert!(!section.options[..at].iter().any(|other| other.name == option.name), "{}", option.name);

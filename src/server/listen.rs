@@ -29,22 +29,37 @@ pub(crate) fn bind(address: SocketAddr) -> Result<Listener, Error> {
         match bind_both(address) {
             Ok(listener) => return Ok(listener),
             Err(error) if tries > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
-            Err(error) => return Err(cannot(address, error)),
+            Err(error) => return Err(cannot(address, "--listen", error)),
         }
     }
 }
 
+/// Binds an address for TCP alone; `option` is where it was given.
+pub(super) fn bind_tcp(address: SocketAddr, option: &str) -> Result<TcpListener, Error> {
+    listen_tcp(address).map_err(|error| cannot(address, option, error))
+}
+
+/// Binds an address for UDP alone; `option` is where it was given.
+pub(super) fn bind_udp(address: SocketAddr, option: &str) -> Result<UdpSocket, Error> {
+    let bound = socket(address, Type::DGRAM, Protocol::UDP).and_then(|udp| udp.bind(&address.into()).map(|()| udp));
+    bound.map(UdpSocket::from).map_err(|error| cannot(address, option, error))
+}
+
 fn bind_both(address: SocketAddr) -> io::Result<Listener> {
+    let tcp = listen_tcp(address)?;
+    let address = tcp.local_addr()?;
+    let udp = socket(address, Type::DGRAM, Protocol::UDP)?;
+    udp.bind(&address.into())?;
+    Ok(Listener { address, udp: udp.into(), tcp })
+}
+
+fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let tcp = socket(address, Type::STREAM, Protocol::TCP)?;
     // A restart must not wait for the connections of the server before it to be forgotten.
     tcp.set_reuse_address(true)?;
     tcp.bind(&address.into())?;
     tcp.listen(BACKLOG)?;
-    let tcp = TcpListener::from(tcp);
-    let address = tcp.local_addr()?;
-    let udp = socket(address, Type::DGRAM, Protocol::UDP)?;
-    udp.bind(&address.into())?;
-    Ok(Listener { address, udp: udp.into(), tcp })
+    Ok(tcp.into())
 }
 
 fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
@@ -57,13 +72,15 @@ fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Soc
     Ok(socket)
 }
 
-fn cannot(address: SocketAddr, error: io::Error) -> Error {
+fn cannot(address: SocketAddr, option: &str, error: io::Error) -> Error {
     let remedy = match error.kind() {
         io::ErrorKind::PermissionDenied if address.port() < 1024 => {
-            "grant CAP_NET_BIND_SERVICE or listen on a port above 1023"
+            "grant CAP_NET_BIND_SERVICE or listen on a port above 1023".to_string()
         }
-        io::ErrorKind::AddrInUse => "another server has this port: end it, or choose another port with --listen",
-        _ => "choose an address of this machine with --listen",
+        io::ErrorKind::AddrInUse => {
+            format!("another server has this port: end it, or choose another port with {option}")
+        }
+        _ => format!("choose an address of this machine with {option}"),
     };
     Error::usage(format!("cannot bind {address}")).because(error).remedy(remedy)
 }

@@ -6,7 +6,8 @@ use super::exchange::Exchange;
 use super::listen::{Listener, bind};
 use super::publish::Published;
 use super::quiet::Quiet;
-use super::tcp::{self, Connections};
+use super::secure::{Certificate, Secure};
+use super::tcp::{self, Connections, Service};
 use super::udp::Workers;
 use super::writer::{Queue, Request, Writer};
 use super::zone_files::ZoneFiles;
@@ -23,6 +24,7 @@ use crate::update::Refusal;
 use crate::wire::Name;
 use crate::zone::{Zone, ZoneSet};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +77,7 @@ async fn serve(
     let mut signals = Signals::new()?;
     // The sockets first: of two servers started by mistake, the second must not get as far as the state.
     let listeners = listeners(&config.listen)?;
+    let secure = config.tls.as_ref().map(Secure::bind).transpose()?;
     let (store, zones) = open(&config.state_dir)?;
     for zone in zones.iter().filter(|zone| config.zones.iter().all(|named| named.apex != *zone.apex())) {
         let apex = zone.apex();
@@ -103,7 +106,11 @@ async fn serve(
     });
     let (stop, stopped) = watch::channel(false);
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
-    let workers = start(listeners, &exchange, &config, &stopped)?;
+    let connections = Arc::new(Connections::new(config.tcp));
+    let service = Service { exchange: Arc::clone(&exchange), connections, stop: stopped.clone() };
+    let workers = start(listeners, &service, config.udp_workers)?;
+    let certificate = secure.map(|secure| secure.start(&service)).transpose()?;
+    drop(service);
     match control_socket::listen(&config.state_dir) {
         Ok(listener) => {
             let metrics = Arc::clone(&exchange.metrics);
@@ -129,7 +136,10 @@ async fn serve(
             Signal::Reload => {
                 notify.reloading();
                 match again(&reload, &config, &published, &queue).await {
-                    Ok(new) => config = new,
+                    Ok(new) => {
+                        config = new;
+                        renew(certificate.as_deref(), &config);
+                    }
                     Err(error) => tracing::error!("configuration not reloaded, the old one stays in force: {error}"),
                 }
                 notify.ready();
@@ -233,19 +243,13 @@ async fn seed(config: &Config, published: &Published, queue: &Queue) -> Result<(
 }
 
 /// Starts the threads that answer over UDP and a task for each TCP socket.
-fn start(
-    listeners: Vec<Listener>,
-    exchange: &Arc<Exchange>,
-    config: &Config,
-    stop: &watch::Receiver<bool>,
-) -> Result<Workers, Error> {
-    let connections = Arc::new(Connections::new(config.tcp));
+fn start(listeners: Vec<Listener>, service: &Service, udp_workers: NonZeroUsize) -> Result<Workers, Error> {
     let mut workers = Workers::new::<BestDatagrams>();
     for Listener { address, udp, tcp } in listeners {
         let cannot = |error| Error::usage(format!("cannot serve {address}")).because(error);
-        workers.start::<BestDatagrams>(udp, config.udp_workers, exchange).map_err(cannot)?;
+        workers.start::<BestDatagrams>(udp, udp_workers, &service.exchange).map_err(cannot)?;
         let tcp = TcpListener::from_std(tcp).map_err(cannot)?;
-        tokio::spawn(tcp::serve(tcp, Arc::clone(exchange), Arc::clone(&connections), stop.clone()));
+        tokio::spawn(tcp::serve(tcp, service.clone()));
     }
     Ok(workers)
 }
@@ -268,6 +272,13 @@ async fn again(
             "listen, tcp limits, udp-workers or state-dir have changed in the configuration; restart to put them in force"
         );
     }
+    let places = |config: &Config| {
+        let tls = config.tls.clone();
+        tls.map(|tls| (tls.dot_listen, tls.doh_listen, tls.doh_path, tls.doq_listen))
+    };
+    if places(&config) != places(old) {
+        tracing::warn!("where [tls] listens has changed in the configuration; restart to put it in force");
+    }
     seed(&config, published, queue).await?;
     let (reply, done) = oneshot::channel();
     let request = Request::Reload {
@@ -280,6 +291,13 @@ async fn again(
     let _ = done.await;
     tracing::info!(zones = config.zones.len(), keys = config.keys.len(), "configuration reloaded");
     Ok(config)
+}
+
+/// Reads the certificate anew, where one is in use.
+fn renew(certificate: Option<&Certificate>, config: &Config) {
+    if let (Some(certificate), Some(tls)) = (certificate, &config.tls) {
+        certificate.reload(tls);
+    }
 }
 
 /// Waits for the writer to finish what is queued, and closes the store.

@@ -7,11 +7,11 @@ use crate::query::{Peer, Transport};
 use crate::transfer::{Axfr, Piece};
 use crate::wire::Message;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -34,7 +34,8 @@ struct Open {
 }
 
 /// One counted connection; dropping it uncounts it.
-struct Ticket {
+#[derive(Debug)]
+pub(super) struct Ticket {
     connections: Arc<Connections>,
     address: IpAddr,
 }
@@ -77,17 +78,53 @@ impl Drop for Ticket {
     }
 }
 
-/// Accepts connections until `stop` changes.
-pub(crate) async fn serve(
+/// What a connection needs of the server.
+#[derive(Debug, Clone)]
+pub(crate) struct Service {
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) connections: Arc<Connections>,
+    /// Changes when the server is about to end.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+impl Service {
+    /// How long a connection may be silent.
+    pub(super) fn idle(&self) -> Duration {
+        self.connections.limits.idle_timeout
+    }
+
+    /// Counts one more connection; `None` where that would be too many.
+    pub(super) fn admit(&self, address: SocketAddr) -> Option<Ticket> {
+        let metrics = &self.exchange.metrics;
+        let ticket = self.connections.admit(address.ip().to_canonical());
+        let counter = if ticket.is_some() { &metrics.tcp_accepted } else { &metrics.tcp_refused };
+        counter.fetch_add(1, Ordering::Relaxed);
+        ticket
+    }
+}
+
+/// Answers over TCP until the server ends.
+pub(crate) async fn serve(listener: TcpListener, service: Service) {
+    accept(
+        listener,
+        service,
+        |stream, peer, service| async move { Connection::new(stream, peer, service).serve().await },
+    )
+    .await;
+}
+
+/// Accepts connections until the server ends; each that may be open is left to a task that runs `serve`.
+pub(super) async fn accept<F>(
     listener: TcpListener,
-    exchange: Arc<Exchange>,
-    connections: Arc<Connections>,
-    mut stop: watch::Receiver<bool>,
-) {
+    mut service: Service,
+    serve: impl Fn(TcpStream, Peer, Service) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.changed() => return,
+            _ = service.stop.changed() => return,
         };
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
@@ -98,40 +135,33 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        let Some(ticket) = connections.admit(address.ip().to_canonical()) else {
-            exchange.metrics.tcp_refused.fetch_add(1, Ordering::Relaxed);
-            continue;
-        };
-        exchange.metrics.tcp_accepted.fetch_add(1, Ordering::Relaxed);
+        let Some(ticket) = service.admit(address) else { continue };
+        // Answers are whole writes; waiting to fill a segment only delays them.
+        let _ = stream.set_nodelay(true);
         let peer = Peer { address: plain(address), transport: Transport::Tcp };
-        let connection = Connection {
-            stream,
-            peer,
-            exchange: Arc::clone(&exchange),
-            idle: connections.limits.idle_timeout,
-            stop: stop.clone(),
-        };
+        let served = serve(stream, peer, service.clone());
         tokio::spawn(async move {
-            connection.serve().await;
+            served.await;
             drop(ticket);
         });
     }
 }
 
-struct Connection {
-    stream: TcpStream,
+/// A stream of messages: a TCP connection, or what is inside an encrypted one.
+pub(super) struct Connection<S> {
+    pub(super) stream: S,
     peer: Peer,
-    exchange: Arc<Exchange>,
+    service: Service,
     idle: Duration,
-    /// Changes when the server is about to end.
-    stop: watch::Receiver<bool>,
 }
 
-impl Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn new(stream: S, peer: Peer, service: Service) -> Connection<S> {
+        Connection { stream, peer, idle: service.idle(), service }
+    }
+
     /// Answers messages in the order they come until the peer ends, errs or is too slow.
-    async fn serve(mut self) {
-        // Answers are whole writes; waiting to fill a segment only delays them.
-        let _ = self.stream.set_nodelay(true);
+    pub(super) async fn serve(&mut self) {
         let mut input: Vec<u8> = Vec::new();
         let mut output: Vec<u8> = Vec::new();
         let mut buffer = vec![0; MESSAGE];
@@ -149,7 +179,7 @@ impl Connection {
             }
             let read = tokio::select! {
                 read = tokio::time::timeout_at(deadline, self.stream.read_buf(&mut input)) => read,
-                _ = self.stop.changed() => return,
+                _ = self.service.stop.changed() => return,
             };
             match read {
                 Ok(Ok(octets)) if octets > 0 => {}
@@ -166,12 +196,12 @@ impl Connection {
         while let Some((length, rest)) = input.get(used..).and_then(|rest| rest.split_first_chunk()) {
             let Some(message) = rest.get(..usize::from(u16::from_be_bytes(*length))) else { break };
             let step = {
-                let view = self.exchange.published.view();
-                self.exchange.begin(&view, self.peer, message, buffer)
+                let view = self.service.exchange.published.view();
+                self.service.exchange.begin(&view, self.peer, message, buffer)
             };
             let answer = match step {
                 Step::Answer(answer) => answer,
-                Step::Update => self.exchange.update(self.peer, message, buffer).await,
+                Step::Update => self.service.exchange.update(self.peer, message, buffer).await,
                 Step::Transfer => self.transfer(message, output, buffer).await?,
             };
             if let Some(answer) = answer.and_then(|len| buffer.get(..len)) {
@@ -188,13 +218,13 @@ impl Connection {
 
     /// Sends a zone, message by message; returns the length of the refusal where it is not granted.
     async fn transfer(&mut self, message: &[u8], output: &mut Vec<u8>, buffer: &mut [u8]) -> Option<Option<usize>> {
-        let granted = match self.exchange.transfer(self.peer, message, buffer) {
+        let granted = match self.service.exchange.transfer(self.peer, message, buffer) {
             Ok(granted) => granted,
             Err(refusal) => return Some(refusal),
         };
         let mut axfr = Axfr::new(&granted.zone, Message::parse(message).ok()?, granted.signer);
         loop {
-            match axfr.next(buffer, self.exchange.clock.now()) {
+            match axfr.next(buffer, self.service.exchange.clock.now()) {
                 Piece::Message(len) => gather(output, buffer.get(..len)?)?,
                 Piece::Done => return Some(None),
                 // The receiver sees that the transfer broke off, and keeps what it had.
@@ -210,10 +240,14 @@ impl Connection {
         }
         // One who does not take the answers is cut off; only this connection waits for it, and the server's end for
         // nobody: what the system takes at once is still sent.
+        let write = async {
+            self.stream.write_all(output).await?;
+            self.stream.flush().await
+        };
         tokio::select! {
             biased;
-            written = tokio::time::timeout(self.idle, self.stream.write_all(output)) => written.ok()?.ok()?,
-            _ = self.stop.changed() => return None,
+            written = tokio::time::timeout(self.idle, write) => written.ok()?.ok()?,
+            _ = self.service.stop.changed() => return None,
         }
         output.clear();
         output.shrink_to(SMALL);
