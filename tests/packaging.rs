@@ -130,7 +130,8 @@ fn the_readme_names_every_option_of_the_config() {
     let readme = std::fs::read_to_string(project("README.md")).unwrap();
     for section in dyndns::config::manual() {
         for option in section.options {
-            let written = [format!("`{}`", option.name), format!("`[[{}]]`", option.name)];
+            let name = option.name;
+            let written = [format!("`{name}`"), format!("`[[{name}]]`"), format!("`[{name}]`")];
             assert!(written.iter().any(|name| readme.contains(name)), "{}: {}", section.title, option.name);
         }
     }
