@@ -4,7 +4,7 @@
 //! # The way of a packet
 //!
 //! ```text
-//!             server::udp, server::tcp          octets in, octets out
+//!      server::udp, server::tcp, server::secure  octets in, octets out
 //!                        |
 //!                 server::exchange              one message, one verdict
 //!                        |

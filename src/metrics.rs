@@ -14,9 +14,9 @@ pub struct Metrics {
     refused: [AtomicU64; 16],
     /// Update datagrams dropped because the writer's queue was full.
     pub updates_dropped: AtomicU64,
-    /// TCP connections accepted.
+    /// Connections accepted: TCP, and those over TLS, HTTPS and QUIC.
     pub tcp_accepted: AtomicU64,
-    /// TCP connections closed at once because too many were open.
+    /// Connections of these kinds closed at once because too many were open.
     pub tcp_refused: AtomicU64,
 }
 
