@@ -14,6 +14,7 @@ pub(super) fn apply(zone: &Zone, operations: &[Entry]) -> Changes {
         let at_apex = owner == *zone.apex_key();
         let node = draft.node(owner.as_bytes());
         let changed = match entry.class {
+            Class::IN if entry.rtype == Rtype::SOA && !follows(zone.serial(), rdata) => None,
             Class::IN => add(node, at_apex, entry.rtype, Ttl::new(entry.ttl), rdata),
             Class::ANY => delete_rrsets(node, at_apex, entry.rtype),
             _ => delete_record(node, at_apex, entry.rtype, rdata),
@@ -60,6 +61,13 @@ fn add(node: Node<'_>, at_apex: bool, rtype: Rtype, ttl: Ttl, rdata: &[u8]) -> O
             None => Some(node.with(RrsetBuf::one(rtype, ttl, rdata).as_rrset())),
         },
     }
+}
+
+/// Whether an SOA comes after the serial that the zone had before the update. Several in one update could each
+/// come after the one before, and the last of them before the first: a secondary would never ask for it (RFC 1982
+/// section 3.2).
+fn follows(before: Serial, rdata: &[u8]) -> bool {
+    Soa::parse(rdata).is_ok_and(|soa| Serial(soa.serial).is_after(before))
 }
 
 /// Section 3.4.2.3: deletes an RRset, or with type ANY all of the name's. The apex keeps its SOA and NS.

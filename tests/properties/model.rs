@@ -218,7 +218,7 @@ pub(crate) fn update(
     }
     let mut after = zone.to_vec();
     for rr in operations {
-        carry_out(&mut after, apex, rr);
+        carry_out(&mut after, apex, rr, serial(zone));
     }
     after.sort();
     let mut before = zone.to_vec();
@@ -233,7 +233,7 @@ pub(crate) fn update(
 }
 
 /// Section 3.4.2.7, line by line.
-fn carry_out(zone: &mut Vec<Line>, apex: &Labels, rr: &Entry) {
+fn carry_out(zone: &mut Vec<Line>, apex: &Labels, rr: &Entry, before: u32) {
     let data = rr.data.clone().unwrap();
     let at_apex = rr.owner == *apex;
     let same_set = |line: &Line| line.owner == rr.owner && line.rtype == rr.rtype;
@@ -244,7 +244,8 @@ fn carry_out(zone: &mut Vec<Line>, apex: &Labels, rr: &Entry) {
                 return;
             }
             if rr.rtype == "SOA" {
-                let newer = |old: &Line| (1..0x8000_0000).contains(&number(&data).wrapping_sub(number(&old.data)));
+                let after = |serial: u32| (1..0x8000_0000).contains(&number(&data).wrapping_sub(serial));
+                let newer = |old: &Line| after(number(&old.data)) && after(before);
                 if !zone.iter().any(|line| same_set(line) && newer(line)) {
                     return;
                 }

@@ -151,6 +151,14 @@ fn an_soa_is_taken_if_its_serial_is_later() {
 }
 
 #[test]
+fn several_soas_in_one_update_never_lead_back() {
+    // 7 -> 2147483654 -> 2147483656 are two steps forward, and together a step back by RFC 1982: this was once taken.
+    let two = "@ 60 IN SOA ns1 admin 2147483654 1 2 3 4\n@ 60 IN SOA ns1 admin 2147483656 1 2 3 4";
+    assert_eq!(update(two), "7 -> 2147483654");
+    assert_eq!(update("@ 60 IN SOA ns1 admin 9 1 2 3 4\n@ 60 IN SOA ns1 admin 8 1 2 3 4"), "7 -> 9");
+}
+
+#[test]
 fn the_serial_moves_past_the_end_and_past_zero() {
     // RFC 1982 section 7 advises against 0.
     let text = ZONE.replace("admin 7", "admin 4294967295");
