@@ -1,9 +1,10 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2086
 # The servers that scripts/bench compares, one set of functions each; it sources this file.
 #
 #   NAME_program            the program that must be there
 #   NAME_version            what to call it in a table
 #   NAME_prepare DIR PORT   writes its configuration into DIR, in which zone.$hosts is the zone file
-#   NAME_run DIR            becomes the server, in the foreground
+#   NAME_run DIR            becomes the server, in the foreground, on the core that $pin says
 #
 # Each gets one worker, for it has one core; signed updates with $key and $secret where it takes them; and
 # no limit that the load would meet: what is compared is work, not policy. Zone files are not written again
@@ -25,7 +26,7 @@ name = "$zone"
 file = "$1/zone"
 END
 }
-dyndns_run() { exec "$root/target/release/dyndns" serve --config "$1/dyndns.toml"; }
+dyndns_run() { exec $pin "$root/target/release/dyndns" serve --config "$1/dyndns.toml"; }
 
 knot_program=knotd
 knot_version() { knotd --version | sed 's/.*), version /Knot /; q'; }
@@ -59,7 +60,7 @@ zone:
     acl: update
 END
 }
-knot_run() { exec knotd -c "$1/knot.conf"; }
+knot_run() { exec $pin knotd -c "$1/knot.conf"; }
 
 nsd_program=nsd
 nsd_version() { nsd -v 2>&1 | sed 's/ version//; q'; }
@@ -84,7 +85,7 @@ zone:
     zonefile: "$1/zone"
 END
 }
-nsd_run() { exec nsd -d -c "$1/nsd.conf"; }
+nsd_run() { exec $pin nsd -d -c "$1/nsd.conf"; }
 
 bind_program=named
 bind_version() { named -v | sed 's/^BIND \([0-9.]*\).*/BIND \1/'; }
@@ -109,7 +110,7 @@ key "$key" { algorithm hmac-sha256; secret "$secret"; };
 zone "$zone" { type primary; file "$1/zone"; allow-update { key "$key"; }; };
 END
 }
-bind_run() { exec named -f -n 1 -c "$1/named.conf"; }
+bind_run() { exec $pin named -f -n 1 -c "$1/named.conf"; }
 
 pdns_program=pdns_server
 pdns_version() { echo "PowerDNS $(dpkg-query -W -f '${Version}' pdns-server | sed 's/-.*//') (LMDB)"; }
@@ -134,7 +135,7 @@ END
         pdnsutil --config-dir="$1" import-tsig-key "$key" hmac-sha256 "$secret" &&
         pdnsutil --config-dir="$1" set-meta "$zone" TSIG-ALLOW-DNSUPDATE "$key"
 }
-pdns_run() { exec pdns_server --config-dir="$1" --daemon=no --guardian=no --write-pid=no; }
+pdns_run() { exec $pin pdns_server --config-dir="$1" --daemon=no --guardian=no --write-pid=no; }
 
 yadifa_program=yadifad
 yadifa_version() { echo "YADIFA $(dpkg-query -W -f '${Version}' yadifa | sed 's/-.*//')"; }
@@ -173,4 +174,4 @@ yadifa_prepare() {
 </zone>
 END
 }
-yadifa_run() { exec yadifad -c "$1/yadifad.conf"; }
+yadifa_run() { exec $pin yadifad -c "$1/yadifad.conf"; }
