@@ -11,8 +11,7 @@
 //! load append FILE                        a bare append and fdatasync of an update's size, one after the other
 //! ```
 //!
-//! Each prints one line of NAME=NUMBER. With `--pid N,N` it also says what CPU time these processes took per answer,
-//! and what they had written to disk.
+//! Each prints one line of NAME=NUMBER. With `--pid N,N` it also says what CPU time these processes took per answer.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that meets what it must not shall stop")]
 #![allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "its input is its own, and checked")]
 #![allow(clippy::print_stdout, reason = "it prints its figures")]

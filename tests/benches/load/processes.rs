@@ -8,14 +8,6 @@ pub(crate) struct Processes {
     pids: Vec<u32>,
 }
 
-/// What processes have used since they began.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Used {
-    cpu: Duration,
-    /// Octets that went to the disk, or will go.
-    written: u64,
-}
-
 /// A tick of /proc/PID/stat: 100 a second on every Linux there is.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -25,30 +17,22 @@ impl Processes {
         Processes { pids: text.split(',').map(|pid| pid.parse().expect("--pid N,N")).collect() }
     }
 
-    pub(crate) fn used(&self) -> Used {
-        let mut used = Used::default();
-        for pid in &self.pids {
+    /// The CPU time since they began.
+    pub(crate) fn used(&self) -> Duration {
+        let ticks = self.pids.iter().map(|pid| {
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the server has ended");
-            // The name, in brackets, may hold blanks. utime and stime are fields 14 and 15; the state after it is 3.
+            // The name, in brackets, may hold blanks. utime and stime are fields 14 and 15; the first after it is 3.
             let after = stat.rsplit(')').next().unwrap();
-            let ticks: u32 = after.split_whitespace().skip(11).take(2).map(|field| field.parse::<u32>().unwrap()).sum();
-            used.cpu += TICK * ticks;
-            let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
-            let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
-            used.written += written.map_or(0, |number| number.parse().unwrap());
-        }
-        used
+            after.split_whitespace().skip(11).take(2).map(|field| field.parse::<u32>().unwrap()).sum::<u32>()
+        });
+        TICK * ticks.sum::<u32>()
     }
 
     /// Prints what one answer took; nothing where no process was named.
-    pub(crate) fn print_since(&self, before: Used, answers: u64) {
-        if self.pids.is_empty() || answers == 0 {
-            return;
+    pub(crate) fn print_since(&self, before: Duration, answers: u64) {
+        if !self.pids.is_empty() && answers > 0 {
+            print!(" cpu_us={:.3}", (self.used() - before).as_secs_f64() * 1e6 / answers as f64);
         }
-        let now = self.used();
-        let cpu = (now.cpu - before.cpu).as_secs_f64() * 1e6 / answers as f64;
-        let written = (now.written - before.written) as f64 / answers as f64;
-        print!(" cpu_us={cpu:.3} written={written:.0}");
     }
 }
 
