@@ -21,6 +21,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
@@ -60,7 +61,16 @@ pub(super) async fn serve(listener: UnixListener, control: Control, mut stop: wa
             accepted = listener.accept() => accepted,
             _ = stop.changed() => return,
         };
-        let (Ok((mut stream, _)), Ok(slot)) = (accepted, Arc::clone(&slots).acquire_owned().await) else { return };
+        let mut stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, most likely: wait for some to be closed rather than spin.
+                tracing::warn!("cannot accept a command: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let (control, mut stop) = (control.clone(), stop.clone());
         tokio::spawn(async move {
             let exchange = async {

@@ -22,7 +22,7 @@ use crate::sys::notify::Notify;
 use crate::sys::pid_file::PidFile;
 use crate::update::Refusal;
 use crate::wire::Name;
-use crate::zone::{Zone, ZoneSet};
+use crate::zone::{Record, Zone, ZoneSet};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -83,6 +83,7 @@ async fn serve(
         let apex = zone.apex();
         tracing::info!(zone = %apex, "served although no flag and no configuration names it; to take it away: dyndns zone delete {apex}");
     }
+    let seeds = seeds(&config, &zones)?;
     let made = config.make_first_key()?;
     if let Some(path) = &made {
         tracing::info!(file = %path.display(), "key made; it may change every zone");
@@ -94,7 +95,7 @@ async fn serve(
     let (queue, writer) = Writer::new(store, Arc::clone(&published), view, rights, clock.clone())
         .start()
         .map_err(|error| Error::usage("cannot start the writer's thread").because(error))?;
-    seed(&config, &published, &queue).await?;
+    begin(seeds, &config.state_dir, &queue).await?;
     let _pid_file = config.pid_file.as_deref().map(PidFile::create).transpose()?;
 
     let exchange = Arc::new(Exchange {
@@ -166,7 +167,11 @@ async fn serve(
 fn listeners(addresses: &[SocketAddr]) -> Result<Vec<Listener>, Error> {
     let mut listeners = Vec::new();
     let mut missing = None;
-    for address in addresses {
+    for (index, address) in addresses.iter().enumerate() {
+        // An address that is named twice is one address.
+        if address.port() != 0 && addresses.iter().take(index).any(|earlier| earlier == address) {
+            continue;
+        }
         match bind(*address) {
             Ok(listener) => listeners.push(listener),
             Err(error) if addresses == DEFAULT_LISTEN && address.is_ipv6() => {
@@ -208,18 +213,24 @@ pub(super) fn open(state_dir: &Path) -> Result<(DiskStore, ZoneSet), Error> {
     Ok((store, zones))
 }
 
-/// Begins the configured zones that the store does not have. All their files are read before any of them is
-/// begun, so that a broken one changes nothing.
-async fn seed(config: &Config, published: &Published, queue: &Queue) -> Result<(), Error> {
-    let mut zones = Vec::new();
-    let mut taken = Vec::new();
+/// Zones to begin, and the fingerprints of the files they are read from.
+#[derive(Default)]
+struct Seeds {
+    zones: Vec<(Name, Vec<Record>)>,
+    files: Vec<(Name, String)>,
+}
+
+/// Reads the configured zones that are not served yet. All their files are read before any zone is begun, so that a
+/// broken one changes nothing.
+fn seeds(config: &Config, served: &ZoneSet) -> Result<Seeds, Error> {
+    let mut seeds = Seeds::default();
     let zone_files = ZoneFiles::new(&config.state_dir);
     for zone in &config.zones {
         let file = zone.file.as_deref();
         let fingerprint = file.and_then(|file| config::fingerprint(file).ok().map(|print| (file, print)));
-        if published.view().zones.zone(&zone.apex).is_none() {
-            zones.push((zone.apex, zone.records()?));
-            taken.extend(fingerprint.map(|(_, print)| (zone.apex, print)));
+        if served.zone(&zone.apex).is_none() {
+            seeds.zones.push((zone.apex, zone.records()?));
+            seeds.files.extend(fingerprint.map(|(_, print)| (zone.apex, print)));
         } else if let Some((file, _)) = fingerprint.filter(|(_, print)| zone_files.differs(&zone.apex, print)) {
             tracing::warn!(
                 zone = %zone.apex,
@@ -228,18 +239,22 @@ async fn seed(config: &Config, published: &Published, queue: &Queue) -> Result<(
             );
         }
     }
+    Ok(seeds)
+}
+
+/// Begins zones.
+async fn begin(seeds: Seeds, state_dir: &Path, queue: &Queue) -> Result<(), Error> {
+    let Seeds { zones, files } = seeds;
     if zones.is_empty() {
         return Ok(());
     }
     let (reply, outcome) = oneshot::channel();
     let _ = queue.send(Request::Seed { zones, reply }).await;
-    match outcome.await.unwrap_or(Err(Refusal::Storage)) {
-        Ok(()) => {
-            taken.iter().for_each(|(apex, print)| zone_files.took(apex, print));
-            Ok(())
-        }
-        Err(refusal) => Err(Error::usage("cannot store the zones of the configuration").because(refusal)),
-    }
+    let cannot = |refusal| Error::usage("cannot store the zones of the configuration").because(refusal);
+    outcome.await.unwrap_or(Err(Refusal::Storage)).map_err(cannot)?;
+    let zone_files = ZoneFiles::new(state_dir);
+    files.iter().for_each(|(apex, print)| zone_files.took(apex, print));
+    Ok(())
 }
 
 /// Starts the threads that answer over UDP and a task for each TCP socket.
@@ -279,7 +294,8 @@ async fn again(
     if places(&config) != places(old) {
         tracing::warn!("where [tls] listens has changed in the configuration; restart to put it in force");
     }
-    seed(&config, published, queue).await?;
+    let seeds = seeds(&config, &published.view().zones)?;
+    begin(seeds, &config.state_dir, queue).await?;
     let (reply, done) = oneshot::channel();
     let request = Request::Reload {
         keyring: Arc::new(config.keyring()),

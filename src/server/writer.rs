@@ -325,10 +325,8 @@ impl<S: Store + 'static> Writer<S> {
     /// The zone that a key with the right to make it gets at its first update.
     fn new_zone(&self, zones: &ZoneSet, apex: &Name, key: &Name) -> Result<Arc<Zone>, Refusal> {
         let above = zones.nearest(KeyBuf::new(apex).as_bytes()).map(|zone| zone.apex());
-        if let Err(denied) = self.published.rights().may_create(key, apex, above) {
-            tracing::debug!("{denied}");
-            return Err(Refusal::NotAuth(*apex));
-        }
+        let rights = self.published.rights();
+        rights.may_create(key, apex, above).map_err(|denied| Refusal::NoNewZone(*apex, denied))?;
         let apex = apex.to_lowercase();
         let records = seed(&apex).ok();
         let zone = records.and_then(|records| Zone::new(&apex, records).ok()).ok_or(Refusal::NotAuth(apex))?;
@@ -463,8 +461,12 @@ mod tests {
             ("x.made.example", "a.x.made.example", "maker"),
             ("x.made.example", "b.x.made.example", "maker"),
         ]);
-        assert_eq!(outcomes[0], Err(Refusal::NotAuth(name("other.example"))));
-        assert_eq!(outcomes[1], Err(Refusal::NotAuth(name("x.made.example"))));
+        let refusal = |index: usize| outcomes[index].as_ref().unwrap_err();
+        assert_eq!((refusal(0).rcode(), refusal(1).rcode()), (Rcode::NOTAUTH, Rcode::NOTAUTH));
+        assert_eq!(
+            refusal(0).to_string(),
+            "zone other.example is not served here, and key maker. may make zones in made.example, not other.example"
+        );
         assert_eq!(outcomes[2], Ok(Applied { from: None, to: Serial(2), added: 1, removed: 0 }));
         assert_eq!(outcomes[3], Ok(Applied { from: Some(Serial(2)), to: Serial(3), added: 1, removed: 0 }));
         assert!(bench.holds("a.x.made.example") && bench.holds("x.made.example"));

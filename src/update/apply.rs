@@ -1,12 +1,14 @@
 //! Carrying out operations, each upon what the one before it left (RFC 2136 section 3.4.2).
 
-use super::Entry;
+use super::{Entry, Refusal};
 use crate::wire::rdata::Soa;
 use crate::wire::{Class, Rtype, Ttl};
 use crate::zone::{Changes, Draft, Key, Node, NodeBuf, RrsetBuf, Serial, Zone, soa_of};
 
 /// What the operations change, the serial moved on if anything is (section 3.6).
-pub(super) fn apply(zone: &Zone, operations: &[Entry]) -> Changes {
+///
+/// An RRset that no answer could hold is refused: a server must be able to return what it holds.
+pub(super) fn apply(zone: &Zone, operations: &[Entry]) -> Result<Changes, Refusal> {
     let mut draft = Draft::new(zone);
     for entry in operations {
         let Ok(rdata) = &entry.rdata else { continue };
@@ -23,7 +25,10 @@ pub(super) fn apply(zone: &Zone, operations: &[Entry]) -> Changes {
             draft.set(&owner, changed);
         }
     }
-    draft.finish()
+    match draft.overgrown() {
+        Some((owner, rtype)) => Err(Refusal::TooLong { owner: owner.name(), rtype }),
+        None => Ok(draft.finish()),
+    }
 }
 
 /// Section 3.4.2.2: adds a record, unless it may not stand beside what is there; then it is silently ignored.

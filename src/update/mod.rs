@@ -30,7 +30,7 @@ pub fn apply_update(
     for operation in &update.operations {
         permit(zone, operation, policy, key).map_err(Refusal::Denied)?;
     }
-    Ok(apply::apply(zone, &update.operations))
+    apply::apply(zone, &update.operations)
 }
 
 /// Section 3.3. To delete a whole name, rights to the types it has will do; what an earlier operation of
@@ -66,6 +66,15 @@ pub enum Refusal {
     },
     /// An owner outside the zone (RFC 2136 sections 3.2.1 and 3.4.1.3).
     NotZone(Name),
+    /// An RRset would grow longer than any answer can be.
+    TooLong {
+        /// The owner.
+        owner: Name,
+        /// The type.
+        rtype: Rtype,
+    },
+    /// The zone is not served here, and the key's holder may not make it.
+    NoNewZone(Name, Denied),
     /// The key's holder has no right to it (RFC 2136 section 3.3).
     Denied(Denied),
     /// The update carries no signature (RFC 3007 section 3).
@@ -83,8 +92,8 @@ impl Refusal {
             Refusal::Malformed { .. } => Rcode::FORMERR,
             Refusal::Prerequisite { rcode, .. } => *rcode,
             Refusal::NotZone(_) => Rcode::NOTZONE,
-            Refusal::Denied(_) | Refusal::Unsigned => Rcode::REFUSED,
-            Refusal::NotAuth(_) => Rcode::NOTAUTH,
+            Refusal::Denied(_) | Refusal::Unsigned | Refusal::TooLong { .. } => Rcode::REFUSED,
+            Refusal::NotAuth(_) | Refusal::NoNewZone(..) => Rcode::NOTAUTH,
             Refusal::Storage => Rcode::SERVFAIL,
         }
     }
@@ -102,6 +111,13 @@ impl std::fmt::Display for Refusal {
                 _ => write!(f, "prerequisite not met: {owner} does not have the {rtype} records it must have"),
             },
             Refusal::NotZone(owner) => write!(f, "{owner} is not in the zone; send it to its own zone"),
+            Refusal::TooLong { owner, rtype } => {
+                write!(
+                    f,
+                    "the {rtype} records of {owner} would no longer fit an answer of 65,535 octets; delete some first"
+                )
+            }
+            Refusal::NoNewZone(zone, denied) => write!(f, "zone {zone} is not served here, and {denied}"),
             Refusal::Denied(denied) => write!(f, "{denied}"),
             Refusal::Unsigned => f.write_str("the update is not signed; sign it with a TSIG key (nsupdate -k FILE)"),
             Refusal::NotAuth(zone) => {

@@ -275,7 +275,8 @@ impl Rights {
 impl Creation {
     fn covers(&self, apex: &Name) -> bool {
         match self {
-            Creation::Anywhere => true,
+            // The root zone would have every name there is: nobody means that by "anywhere".
+            Creation::Anywhere => !apex.is_root(),
             Creation::Under(names) => names.iter().any(|name| apex.is_in(name)),
         }
     }

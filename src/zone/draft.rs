@@ -4,6 +4,10 @@ use super::{Changes, Key, Node, NodeBuf, Record, RrsetBuf, Serial, Zone};
 use crate::wire::{Rtype, Ttl};
 use std::collections::{BTreeMap, HashSet};
 
+/// How long an RRset may grow, in octets of an answer: a message of 65,535 with room for a question, an OPT and a TSIG
+/// record.
+const RRSET: usize = 64_000;
+
 /// A zone and the owners that differ from it so far. The zone itself stays as it is.
 #[derive(Debug)]
 pub struct Draft<'z> {
@@ -57,6 +61,17 @@ impl<'z> Draft<'z> {
         };
         let node = node.with(rrset.as_rrset());
         self.set(owner, node);
+    }
+
+    /// An RRset that has grown beyond what any answer can hold: its owner and type.
+    pub fn overgrown(&self) -> Option<(&Key, Rtype)> {
+        let mut rrsets =
+            self.touched.iter().flat_map(|(owner, node)| node.as_node().rrsets().map(move |rrset| (owner, rrset)));
+        let grown = rrsets.find(|(owner, rrset)| {
+            let base = || self.base.node(owner.as_bytes()).and_then(|node| node.rrset(rrset.rtype));
+            rrset.wire_len() > RRSET && base().is_none_or(|base| base.wire_len() < rrset.wire_len())
+        });
+        grown.map(|(owner, rrset)| (owner, rrset.rtype))
     }
 
     /// The difference to the base. Where there is one and the SOA was not set to another serial, the serial

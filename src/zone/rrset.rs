@@ -45,6 +45,12 @@ impl<'a> Rrset<'a> {
         self.packed.is_empty()
     }
 
+    /// How many octets its records take in an answer, their owner as a pointer (RFC 1035 section 4.1.4).
+    pub fn wire_len(self) -> usize {
+        // Packed, a record has two octets of length before its data; in an answer it has twelve.
+        self.packed.len() + 10 * self.rdatas().count()
+    }
+
     /// Whether a record has this data, names in it compared without case (RFC 2136 section 1.1.1).
     pub fn has(self, rdata: &[u8]) -> bool {
         self.rdatas().any(|mine| rdata::eq(self.rtype, mine, rdata))

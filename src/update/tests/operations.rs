@@ -1,7 +1,8 @@
 //! RFC 2136 sections 2.5 and 3.4.
 
 use super::*;
-use crate::zone::Record;
+use crate::update::Entry;
+use crate::zone::{Key, Record};
 
 #[test]
 fn a_record_is_added() {
@@ -228,4 +229,36 @@ fn names_in_data_may_be_compressed_and_are_stored_whole() {
     bytes[at - 3] = 9;
     let update = UpdateMessage::read(&Message::parse(&bytes).unwrap()).unwrap();
     assert_eq!(update.operations[0].rdata.as_deref().unwrap(), [b"\0\x0a", &whole[..]].concat());
+}
+
+#[test]
+fn an_rrset_grows_no_longer_than_an_answer_and_a_longer_one_can_shrink() {
+    let outcome = |records: u16, operations: &[(Class, u16)]| {
+        let rdata = |number: u16| Box::from([&[10, 0][..], &number.to_be_bytes()].concat());
+        let owner = Key::new(&name("many"));
+        let many = (0..records).map(|number| Record {
+            owner: owner.clone(),
+            rtype: Rtype::A,
+            ttl: Ttl::new(60),
+            rdata: rdata(number),
+        });
+        let zone = Zone::new(&name("@"), zone().records().chain(many)).unwrap();
+        let operations = operations.iter().map(|(class, number)| Entry {
+            owner: name("many"),
+            rtype: Rtype::A,
+            class: *class,
+            ttl: if *class == Class::IN { 60 } else { 0 },
+            rdata: Ok(rdata(*number)),
+        });
+        let update = UpdateMessage { zone: name("@"), prerequisites: Vec::new(), operations: operations.collect() };
+        let policy = UpdatePolicy::new(name("@"), vec![Grant::operator(name("key"))]);
+        apply_update(&zone, &update, &policy, &name("key")).map(|_| ())
+    };
+    // Sixteen octets each: 4,000 of them are 64,000.
+    assert_eq!(outcome(3999, &[(Class::IN, 3999)]), Ok(()));
+    let refusal = outcome(3999, &[(Class::IN, 3999), (Class::IN, 4000)]).unwrap_err();
+    assert_eq!(refusal.rcode(), Rcode::REFUSED);
+    assert_eq!(refusal, Refusal::TooLong { owner: name("many"), rtype: Rtype::A });
+    assert_eq!(outcome(3999, &[(Class::IN, 3999), (Class::IN, 4000), (Class::NONE, 7)]), Ok(()));
+    assert_eq!(outcome(4100, &[(Class::NONE, 7)]), Ok(()));
 }
