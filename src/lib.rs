@@ -44,7 +44,7 @@
 //!
 //! - [`store`]: the journal, which is the truth, and the table that follows it.
 //! - [`server`]: sockets, the writer, start, reload and end.
-//! - [`sys`]: systemd, the pid file.
+//! - [`sys`]: datagrams in batches, systemd, the pid file.
 //! - [`cli`]: the command line.
 //!
 //! Beside them [`config`] is the only reader of files and the environment, [`clock`] the only reader of the time,
