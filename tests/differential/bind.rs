@@ -141,6 +141,9 @@ fn connect(child: &mut Child, address: SocketAddr) -> Option<(TcpStream, UdpSock
             Err(_) => {}
         }
     }
+    // A socket of its own for the questions: answers to earlier turns may still come to this one.
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    udp.connect(address).unwrap();
     udp.set_read_timeout(Some(PATIENCE)).unwrap();
     let tcp = TcpStream::connect(address).ok()?;
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
