@@ -112,7 +112,8 @@ stop() {
     pid=$(cat "$work/$1.pid")
     rm -f "$work/$1.pid"
     kill "$pid" 2>/dev/null
-    left=100
+    # As long as a server may take that has a table to write.
+    left=600
     while kill -0 "$pid" 2>/dev/null && [ $left -gt 0 ]; do
         # What ended and was not waited for still has a number.
         case $(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null) in Z*) break ;; esac

@@ -123,7 +123,6 @@ local-address=127.0.0.1
 local-port=$2
 socket-dir=$1
 receiver-threads=1
-distributor-threads=1
 max-tcp-connections=100
 dnsupdate=yes
 allow-dnsupdate-from=127.0.0.0/8
