@@ -2,17 +2,17 @@
 
 use super::publish::Published;
 use super::quiet::Quiet;
-use super::writer::{Queue, Request};
+use super::writer::{Applied, Queue, Request};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::query::{Limits, Peer, Transport, Verdict, View, refuse, reject, reply_with, respond};
+use crate::query::{Limits, Peer, Verdict, View, refuse, reject, reply_with, respond};
 use crate::tsig::{self, Signer};
 use crate::update::{Refusal, UpdateMessage};
 use crate::wire::{Message, Name, Rcode};
 use crate::zone::Zone;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// What every listener needs to answer a message.
 #[derive(Debug)]
@@ -33,6 +33,14 @@ pub(crate) enum Step {
     Update,
     /// The message asks for a whole zone: [`Exchange::transfer`] says who may have it.
     Transfer,
+}
+
+/// An update that is for the writer.
+pub(crate) struct Admitted {
+    pub(crate) update: UpdateMessage,
+    /// The name of the key it is signed with.
+    pub(crate) key: Name,
+    pub(crate) signer: Signer,
 }
 
 /// A transfer that may go on.
@@ -98,38 +106,58 @@ impl Exchange {
         Err(reply_with(&message, &view.limits, peer.transport, signer, rcode, buffer, now))
     }
 
-    /// Carries out an update and writes the answer to `buffer`; `None` where there is to be none.
-    pub(crate) async fn update(&self, peer: Peer, bytes: &[u8], buffer: &mut [u8]) -> Option<usize> {
-        let view = Arc::clone(&self.published.view());
+    /// Verifies an update's signature and reads it. `Err` holds the length of the refusal in `buffer`, where there is
+    /// one.
+    pub(crate) fn admit(&self, peer: Peer, bytes: &[u8], buffer: &mut [u8]) -> Result<Admitted, Option<usize>> {
+        let view = self.published.view();
         let limits: &Limits = &view.limits;
+        let now = self.clock.now();
         let message = match Message::parse(bytes) {
             Ok(message) => message,
             Err(error) => {
                 self.refused(peer, None, None, &Refusal::Malformed { owner: None, rule: "the message cannot be read" });
                 tracing::debug!("{error}");
-                return refuse(bytes, Rcode::FORMERR, buffer);
+                return Err(refuse(bytes, Rcode::FORMERR, buffer));
             }
         };
         let zone = message.question.map(|question| question.name);
         let Some(tsig_at) = message.tsig_at else {
             self.refused(peer, zone, None, &Refusal::Unsigned);
-            return reply_with(&message, limits, peer.transport, None, Rcode::REFUSED, buffer, self.clock.now());
+            return Err(reply_with(&message, limits, peer.transport, None, Rcode::REFUSED, buffer, now));
         };
-        let mut verified = match tsig::verify(&view.keyring, bytes, tsig_at, self.clock.now()) {
+        let mut verified = match tsig::verify(&view.keyring, bytes, tsig_at, now) {
             Ok(verified) => verified,
             Err(rejection) => {
                 self.metrics.count_refusal(Rcode(rejection.rcode().into()));
-                if self.quiet.allows(self.clock.now()) {
+                if self.quiet.allows(now) {
                     tracing::warn!(source = %peer.address.ip(), "update refused: {rejection}");
                 }
-                return reject(&message, limits, peer.transport, &rejection, buffer);
+                return Err(reject(&message, limits, peer.transport, &rejection, buffer));
             }
         };
         let key = verified.key().name;
-        let outcome = match UpdateMessage::read(&message) {
-            Ok(update) => self.submit(peer, update, key).await?,
-            Err(refusal) => Err(refusal),
-        };
+        match UpdateMessage::read(&message) {
+            Ok(update) => Ok(Admitted { update, key, signer: verified.signer }),
+            Err(refusal) => {
+                self.refused(peer, zone, Some(key), &refusal);
+                let signer = Some(&mut verified.signer);
+                Err(reply_with(&message, limits, peer.transport, signer, refusal.rcode(), buffer, now))
+            }
+        }
+    }
+
+    /// Counts and logs what became of an update, and writes the signed answer to `buffer`.
+    pub(crate) fn conclude(
+        &self,
+        peer: Peer,
+        bytes: &[u8],
+        mut signer: Signer,
+        outcome: &Result<Applied, Refusal>,
+        buffer: &mut [u8],
+    ) -> Option<usize> {
+        let message = Message::parse(bytes).ok()?;
+        let zone = message.question.map(|question| question.name);
+        let key = signer.key().name;
         let rcode = match outcome {
             Ok(applied) => {
                 self.metrics.updates_applied.fetch_add(1, Ordering::Relaxed);
@@ -146,39 +174,30 @@ impl Exchange {
                 Rcode::NOERROR
             }
             Err(refusal) => {
-                self.refused(peer, zone, Some(key), &refusal);
+                self.refused(peer, zone, Some(key), refusal);
                 refusal.rcode()
             }
         };
-        let signer = Some(&mut verified.signer);
-        reply_with(&message, limits, peer.transport, signer, rcode, buffer, self.clock.now())
+        let view = self.published.view();
+        reply_with(&message, &view.limits, peer.transport, Some(&mut signer), rcode, buffer, self.clock.now())
     }
 
-    /// Hands an update to the writer and waits for the outcome. `None` where the queue is full and the sender
-    /// will ask again: a datagram is dropped, a stream waits for room.
-    async fn submit(
-        &self,
-        peer: Peer,
-        update: UpdateMessage,
-        key: Name,
-    ) -> Option<Result<super::writer::Applied, Refusal>> {
-        let (reply, outcome) = oneshot::channel();
-        let request = Request::Update { update, key, source: peer.address.ip(), reply };
-        let sent = match peer.transport {
-            Transport::Udp => self.queue.try_send(request).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => Full::Busy,
-                mpsc::error::TrySendError::Closed(_) => Full::Gone,
-            }),
-            Transport::Tcp => self.queue.send(request).await.map_err(|_| Full::Gone),
+    /// Carries out an update that came by a stream, which waits for room in the queue, and writes the answer to
+    /// `buffer`; `None` where there is to be none.
+    pub(crate) async fn update(&self, peer: Peer, bytes: &[u8], buffer: &mut [u8]) -> Option<usize> {
+        let Admitted { update, key, signer } = match self.admit(peer, bytes, buffer) {
+            Ok(admitted) => admitted,
+            Err(answer) => return answer,
         };
-        match sent {
-            Ok(()) => Some(outcome.await.unwrap_or(Err(Refusal::Storage))),
-            Err(Full::Gone) => Some(Err(Refusal::Storage)),
-            Err(Full::Busy) => {
-                self.metrics.updates_dropped.fetch_add(1, Ordering::Relaxed);
-                None
-            }
-        }
+        let (told, outcome) = oneshot::channel();
+        // One who no longer waits asks again.
+        let reply = Box::new(move |outcome| drop(told.send(outcome)));
+        let request = Request::Update { update, key, source: peer.address.ip(), reply };
+        let outcome = match self.queue.send(request).await {
+            Ok(()) => outcome.await.unwrap_or(Err(Refusal::Storage)),
+            Err(_) => Err(Refusal::Storage),
+        };
+        self.conclude(peer, bytes, signer, &outcome, buffer)
     }
 
     /// Counts and logs a refused update. What strangers send is logged only so often.
@@ -196,10 +215,4 @@ impl Exchange {
             None => {}
         }
     }
-}
-
-/// Why the writer's queue did not take a request.
-enum Full {
-    Busy,
-    Gone,
 }

@@ -1,13 +1,16 @@
 //! UDP: one datagram, one message (RFC 1035 section 4.2.1).
 //!
 //! At each address some threads answer, each by itself: it takes what datagrams have come, answers them all from one
-//! snapshot of the zones, and sends the answers. It waits for nothing else, takes no lock and allocates nothing; updates
-//! it hands to the event loop, which answers them by the same socket once they are durable.
+//! snapshot of the zones, and sends the answers. It waits for nothing else, takes no lock and allocates nothing for a
+//! query. An update it verifies and reads, so that this is done by all workers at once, and hands to the writer; the
+//! answer leaves by the same socket once the change is durable.
 
-use super::exchange::Exchange;
+use super::exchange::{Admitted, Exchange};
+use super::writer::{Applied, Request};
 use crate::metrics::Tally;
 use crate::query::{Peer, Transport, Verdict, refuse, respond};
 use crate::sys::datagrams::{ANSWER, Datagrams, Way};
+use crate::update::Refusal;
 use crate::wire::Rcode;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -16,7 +19,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 /// How many updates from datagrams may be under way at once, over all workers. Beyond that they are dropped; their
@@ -49,7 +51,7 @@ impl Workers {
         }
     }
 
-    /// Starts so many workers at the address that a socket is bound to. Updates go to the event loop of the caller.
+    /// Starts so many workers at the address that a socket is bound to.
     pub(crate) fn start<D: Datagrams>(
         &mut self,
         socket: UdpSocket,
@@ -61,7 +63,6 @@ impl Workers {
                 datagrams: D::new(Arc::clone(&socket))?,
                 socket: Arc::clone(&socket),
                 exchange: Arc::clone(exchange),
-                event_loop: Handle::current(),
                 under_way: Arc::clone(&self.under_way),
                 stop: Arc::clone(&self.stop),
                 tally: Tally::default(),
@@ -91,7 +92,6 @@ struct Worker<D> {
     datagrams: D,
     socket: Arc<UdpSocket>,
     exchange: Arc<Exchange>,
-    event_loop: Handle,
     under_way: Arc<Semaphore>,
     stop: Arc<AtomicBool>,
     tally: Tally,
@@ -133,11 +133,14 @@ impl<D: Datagrams> Worker<D> {
                 }
                 // RFC 5936 section 4.2: whole zones go over TCP only.
                 Verdict::Transfer => refuse(slot.datagram, Rcode::REFUSED, slot.room),
-                Verdict::Update => {
-                    let update = Update { peer, way: slot.way, message: slot.datagram.to_vec() };
-                    update.hand_over::<D>(&self.socket, exchange, &self.under_way, &self.event_loop);
-                    None
-                }
+                Verdict::Update => match exchange.admit(peer, slot.datagram, slot.room) {
+                    Ok(admitted) => {
+                        let update = Update { peer, way: slot.way, message: slot.datagram.to_vec(), admitted };
+                        update.hand_over::<D>(&self.socket, exchange, &self.under_way);
+                        None
+                    }
+                    Err(refusal) => refusal,
+                },
             };
             if let Some(len) = answer {
                 self.datagrams.answer(index, len);
@@ -157,33 +160,34 @@ struct Update {
     peer: Peer,
     way: Way,
     message: Vec<u8>,
+    admitted: Admitted,
 }
 
 impl Update {
-    /// Has the event loop carry it out and answer it.
-    fn hand_over<D: Datagrams>(
-        self,
-        socket: &Arc<UdpSocket>,
-        exchange: &Arc<Exchange>,
-        under_way: &Arc<Semaphore>,
-        event_loop: &Handle,
-    ) {
+    /// Has the writer carry it out; the answer leaves once the change is durable. Where the writer has no room for it, it
+    /// is dropped, and its sender asks again.
+    fn hand_over<D: Datagrams>(self, socket: &Arc<UdpSocket>, exchange: &Arc<Exchange>, under_way: &Arc<Semaphore>) {
+        let dropped = || exchange.metrics.updates_dropped.fetch_add(1, Ordering::Relaxed);
         let Ok(permit) = Arc::clone(under_way).try_acquire_owned() else {
-            exchange.metrics.updates_dropped.fetch_add(1, Ordering::Relaxed);
+            dropped();
             return;
         };
-        let (socket, exchange) = (Arc::clone(socket), Arc::clone(exchange));
-        event_loop.spawn(async move {
-            let mut room = vec![0; ANSWER];
-            let len = exchange.update(self.peer, &self.message, &mut room).await;
+        let Update { peer, way, message, admitted: Admitted { update, key, signer } } = self;
+        let (socket, answering) = (Arc::clone(socket), Arc::clone(exchange));
+        let reply = Box::new(move |outcome: Result<Applied, Refusal>| {
+            let mut room = [0; ANSWER];
+            let len = answering.conclude(peer, &message, signer, &outcome, &mut room);
             if let Some(answer) = len.and_then(|len| room.get(..len)) {
                 // This may wait for room in the system's queue, which drains as fast as the network takes it.
-                if let Err(error) = D::send_later(&socket, answer, self.way) {
-                    tracing::debug!(address = %self.way.peer, "cannot send an answer: {error}");
+                if let Err(error) = D::send_later(&socket, answer, way) {
+                    tracing::debug!(address = %way.peer, "cannot send an answer: {error}");
                 }
             }
             drop(permit);
         });
+        if exchange.queue.try_send(Request::Update { update, key, source: peer.address.ip(), reply }).is_err() {
+            dropped();
+        }
     }
 }
 

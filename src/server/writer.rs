@@ -12,13 +12,13 @@ use crate::tsig::Keyring;
 use crate::update::policy::Rights;
 use crate::update::{Refusal, UpdateMessage, apply_update};
 use crate::wire::{Name, Rtype};
-use crate::zone::{Changes, Draft, KeyBuf, Record, Serial, Zone, ZoneSet, seed};
+use crate::zone::{Changes, Draft, KeyBuf, Record, Serial, Zone, ZoneError, ZoneSet, seed};
 use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 /// What the writer is asked to do.
-#[derive(Debug)]
 pub(crate) enum Request {
     /// An update whose signature has been verified.
     Update {
@@ -28,8 +28,9 @@ pub(crate) enum Request {
         key: Name,
         /// Where it came from.
         source: IpAddr,
-        /// Where the outcome goes.
-        reply: oneshot::Sender<Result<Applied, Refusal>>,
+        /// Where the outcome goes: signs and sends the answer, or wakes who does. Dropped uncalled where the server
+        /// ends first.
+        reply: Reply<Result<Applied, Refusal>>,
     },
     /// Zones that the configuration names, to be begun where the store has none of that name.
     Seed {
@@ -76,6 +77,9 @@ pub(crate) enum Request {
     },
 }
 
+/// Takes an outcome.
+pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
+
 /// Why what the operator asked for was not done; a line for the operator.
 pub(crate) type OperatorError = String;
 
@@ -103,6 +107,9 @@ impl Applied {
 const QUEUE: usize = 4096;
 /// How many requests share one sync at most. Bounds how long the first of them waits.
 const GROUP: usize = 1024;
+/// So many answers the writer signs and sends itself, for to wake somebody else would take longer. More are left to the
+/// event loop's threads, so many to each task, while the writer turns to the next group.
+const ANSWERS: usize = 32;
 
 /// The writer's queue, for those who want something changed.
 pub(crate) type Queue = mpsc::Sender<Request>;
@@ -112,10 +119,12 @@ pub(crate) struct Writer<S> {
     store: S,
     published: Arc<Published>,
     clock: Clock,
+    /// Where answers are signed and sent that are too many for the writer itself.
+    event_loop: Option<Handle>,
 }
 
 /// An answer that is held back until the group is durable.
-type Held = Box<dyn FnOnce(Durable) + Send>;
+type Held = Reply<Durable>;
 
 /// What became of the group.
 #[derive(Clone, Copy)]
@@ -129,7 +138,7 @@ impl<S: Store + 'static> Writer<S> {
     pub(crate) fn new(store: S, published: Arc<Published>, view: View, rights: Rights, clock: Clock) -> Writer<S> {
         published.set_view(view);
         published.set_rights(rights);
-        Writer { store, published, clock }
+        Writer { store, published, clock, event_loop: Handle::try_current().ok() }
     }
 
     /// Starts the thread. It ends when the last [`Queue`] is dropped, after everything queued is done; joining
@@ -162,8 +171,7 @@ impl<S: Store + 'static> Writer<S> {
                             Durable::Yes => outcome,
                             Durable::No => Err(Refusal::Storage),
                         };
-                        // One who no longer waits asks again.
-                        let _ = reply.send(outcome);
+                        reply(outcome);
                     }));
                 }
                 Request::Seed { zones, reply } => {
@@ -234,8 +242,16 @@ impl<S: Store + 'static> Writer<S> {
             }
             _ => {}
         }
-        for answer in held {
-            answer(durable);
+        self.answer(held, durable);
+    }
+
+    fn answer(&self, mut held: Vec<Held>, durable: Durable) {
+        let answer = move |held: Vec<Held>| held.into_iter().for_each(|answer| answer(durable));
+        let Some(event_loop) = self.event_loop.as_ref().filter(|_| held.len() > ANSWERS) else { return answer(held) };
+        while !held.is_empty() {
+            let rest = held.split_off(held.len().min(ANSWERS));
+            event_loop.spawn(async move { answer(held) });
+            held = rest;
         }
     }
 
@@ -248,31 +264,40 @@ impl<S: Store + 'static> Writer<S> {
         key: Name,
         source: IpAddr,
     ) -> Result<Applied, Refusal> {
-        let known = zones.zone(&update.zone).cloned();
-        let zone = match &known {
-            Some(zone) => Arc::clone(zone),
-            None => self.new_zone(zones, &update.zone, &key)?,
+        let Some(zone) = zones.zone(&update.zone) else {
+            return self.update_new(zones, commits, update, key, source);
         };
-        let policy = self.published.rights().policy(zone.apex());
-        let changes = apply_update(&zone, update, &policy, &key)?;
-        let from = known.is_some().then_some(zone.serial());
-        if changes.is_empty() && known.is_some() {
-            return Ok(Applied { from, to: zone.serial(), added: 0, removed: 0 });
+        let (apex, from) = (*zone.apex(), zone.serial());
+        let changes = apply_update(zone, update, &self.published.rights().policy(&apex), &key)?;
+        if changes.is_empty() {
+            return Ok(Applied { from: Some(from), to: from, added: 0, removed: 0 });
         }
-        let next = zone.with(&changes).map_err(|error| {
-            // The changes were made for this very zone: a defect of ours, which must not reach the journal.
-            tracing::error!(zone = %zone.apex(), "update does not fit its zone: {error}");
-            Refusal::Storage
-        })?;
-        let applied = Applied::new(from, next.serial(), &changes);
-        // A new zone's commit holds all of it.
-        let (kind, changes) = match known {
-            Some(_) => (CommitKind::Change, changes),
-            None => (CommitKind::Create, Changes { removed: Vec::new(), added: next.records().collect() }),
-        };
-        let commit = self.commit(&next, kind, from, Actor::Key(key), changes);
+        // In place where this is not the group's first change of the zone: no reader has seen that state.
+        zones.change(&apex, &changes).map_err(|error| misfit(&apex, &error))?;
+        let zone = zones.zone(&apex).ok_or(Refusal::Storage)?;
+        let applied = Applied::new(Some(from), zone.serial(), &changes);
+        let commit = self.commit(zone, CommitKind::Change, Some(from), Actor::Key(key), changes);
         commits.push(Commit { source: Some(source), ..commit });
-        zones.insert(Arc::new(next));
+        Ok(applied)
+    }
+
+    /// Applies one update to a zone that is not served yet, where the key may make it. Its commit holds all of it.
+    fn update_new(
+        &self,
+        zones: &mut ZoneSet,
+        commits: &mut Vec<Commit>,
+        update: &UpdateMessage,
+        key: Name,
+        source: IpAddr,
+    ) -> Result<Applied, Refusal> {
+        let mut zone = self.new_zone(zones, &update.zone, &key)?;
+        let changes = apply_update(&zone, update, &self.published.rights().policy(zone.apex()), &key)?;
+        zone.change(&changes).map_err(|error| misfit(&update.zone, &error))?;
+        let applied = Applied::new(None, zone.serial(), &changes);
+        let all = Changes { removed: Vec::new(), added: zone.records().collect() };
+        let commit = self.commit(&zone, CommitKind::Create, None, Actor::Key(key), all);
+        commits.push(Commit { source: Some(source), ..commit });
+        zones.insert(Arc::new(zone));
         Ok(applied)
     }
 
@@ -323,14 +348,13 @@ impl<S: Store + 'static> Writer<S> {
     }
 
     /// The zone that a key with the right to make it gets at its first update.
-    fn new_zone(&self, zones: &ZoneSet, apex: &Name, key: &Name) -> Result<Arc<Zone>, Refusal> {
+    fn new_zone(&self, zones: &ZoneSet, apex: &Name, key: &Name) -> Result<Zone, Refusal> {
         let above = zones.nearest(KeyBuf::new(apex).as_bytes()).map(|zone| zone.apex());
         let rights = self.published.rights();
         rights.may_create(key, apex, above).map_err(|denied| Refusal::NoNewZone(*apex, denied))?;
         let apex = apex.to_lowercase();
         let records = seed(&apex).ok();
-        let zone = records.and_then(|records| Zone::new(&apex, records).ok()).ok_or(Refusal::NotAuth(apex))?;
-        Ok(Arc::new(zone))
+        records.and_then(|records| Zone::new(&apex, records).ok()).ok_or(Refusal::NotAuth(apex))
     }
 
     /// Begins a zone with these records.
@@ -346,6 +370,12 @@ impl<S: Store + 'static> Writer<S> {
         commits.push(self.commit(&zone, CommitKind::Create, None, Actor::Seed, changes));
         zones.insert(Arc::new(zone));
     }
+}
+
+/// The changes were made for this very zone: a defect of ours, which must not reach the journal.
+fn misfit(apex: &Name, error: &ZoneError) -> Refusal {
+    tracing::error!(zone = %apex, "update does not fit its zone: {error}");
+    Refusal::Storage
 }
 
 /// What the operator is told where the store failed.
@@ -404,6 +434,7 @@ mod tests {
                 let update = UpdateMessage { zone: name(zone), prerequisites: Vec::new(), operations: vec![operation] };
                 let (reply, outcome) = oneshot::channel();
                 let source = IpAddr::from([127, 0, 0, 1]);
+                let reply = Box::new(move |outcome| reply.send(outcome).unwrap());
                 requests.push(Request::Update { update, key: name(key), source, reply });
                 outcomes.push(outcome);
             }

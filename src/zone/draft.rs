@@ -78,20 +78,23 @@ impl<'z> Draft<'z> {
     /// moves on by one (RFC 2136 section 3.6), past 0: it comes after 4294967295 by RFC 1982 like any other, but
     /// section 7 there advises against it, for there are secondaries that take it for "no zone yet".
     pub fn finish(mut self) -> Changes {
-        let changes = self.difference();
+        let differs = |(owner, new): (&Key, &NodeBuf)| {
+            let old = self.base.node(owner.as_bytes()).unwrap_or(Node::EMPTY);
+            is_missing(old, new.as_node()) || is_missing(new.as_node(), old)
+        };
+        if !self.touched.iter().any(differs) {
+            return Changes::default();
+        }
         let apex = self.base.apex_key().clone();
         let node = self.node(apex.as_bytes());
-        let Some((rrset, mut soa)) = node.rrset(Rtype::SOA).and_then(|rrset| Some((rrset, super::soa_of(rrset)?)))
-        else {
-            return changes;
-        };
-        if changes.is_empty() || soa.serial != self.base.serial().0 {
-            return changes;
+        if let Some((rrset, mut soa)) = node.rrset(Rtype::SOA).and_then(|rrset| Some((rrset, super::soa_of(rrset)?)))
+            && soa.serial == self.base.serial().0
+        {
+            soa.serial = Serial(soa.serial).next().0.max(1);
+            let moved = RrsetBuf::one(Rtype::SOA, rrset.ttl, &soa.to_rdata());
+            let node = node.with(moved.as_rrset());
+            self.set(&apex, node);
         }
-        soa.serial = Serial(soa.serial).next().0.max(1);
-        let moved = RrsetBuf::one(Rtype::SOA, rrset.ttl, &soa.to_rdata());
-        let node = node.with(moved.as_rrset());
-        self.set(&apex, node);
         self.difference()
     }
 
@@ -100,8 +103,14 @@ impl<'z> Draft<'z> {
         let mut changes = Changes::default();
         for (owner, new) in &self.touched {
             let old = self.base.node(owner.as_bytes()).unwrap_or(Node::EMPTY);
-            collect(owner, old, new.as_node(), &mut changes.removed);
-            collect(owner, new.as_node(), old, &mut changes.added);
+            let record = |(rtype, ttl, rdata): (Rtype, Ttl, &[u8])| Record {
+                owner: owner.clone(),
+                rtype,
+                ttl,
+                rdata: rdata.into(),
+            };
+            missing(old, new.as_node(), &mut |found| changes.removed.push(record(found)));
+            missing(new.as_node(), old, &mut |found| changes.added.push(record(found)));
         }
         changes.removed.sort();
         changes.added.sort();
@@ -109,15 +118,33 @@ impl<'z> Draft<'z> {
     }
 }
 
-/// The records of `from` that `other` has not, to the letter and with the same TTL.
-fn collect(owner: &Key, from: Node<'_>, other: Node<'_>, into: &mut Vec<Record>) {
+/// Whether `from` has a record that `other` has not.
+fn is_missing(from: Node<'_>, other: Node<'_>) -> bool {
+    let mut found = false;
+    missing(from, other, &mut |_| found = true);
+    found
+}
+
+/// So many records are compared each with each; more by a set, so that the time of a long RRset does not grow with its
+/// square.
+const FEW: usize = 16;
+
+/// Calls `found` with the records of `from` that `other` has not, to the letter and with the same TTL.
+fn missing<'n>(from: Node<'n>, other: Node<'_>, found: &mut dyn FnMut((Rtype, Ttl, &'n [u8]))) {
     for rrset in from.rrsets() {
-        let twin = other.rrset(rrset.rtype).filter(|twin| twin.ttl == rrset.ttl);
-        // A set, so that the time of a long RRset does not grow with its square.
-        let theirs: HashSet<&[u8]> = twin.into_iter().flat_map(|twin| twin.rdatas()).collect();
+        let theirs = other.rrset(rrset.rtype).filter(|theirs| theirs.ttl == rrset.ttl);
+        let count = theirs.map_or(0, |theirs| theirs.rdatas().take(FEW + 1).count());
+        let set: HashSet<&[u8]> = match theirs {
+            Some(theirs) if count > FEW => theirs.rdatas().collect(),
+            _ => HashSet::new(),
+        };
         for rdata in rrset.rdatas() {
-            if !theirs.contains(rdata) {
-                into.push(Record { owner: owner.clone(), rtype: rrset.rtype, ttl: rrset.ttl, rdata: rdata.into() });
+            let known = match count > FEW {
+                true => set.contains(rdata),
+                false => theirs.is_some_and(|theirs| theirs.rdatas().any(|other| other == rdata)),
+            };
+            if !known {
+                found((rrset.rtype, rrset.ttl, rdata));
             }
         }
     }

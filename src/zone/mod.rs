@@ -88,6 +88,13 @@ impl Zone {
     /// Errors: changes that were made for another state of the zone, or that leave no zone.
     pub fn with(&self, changes: &Changes) -> Result<Zone, ZoneError> {
         let mut zone = self.clone();
+        zone.change(changes)?;
+        Ok(zone)
+    }
+
+    /// Carries out `changes`, as [`Zone::with`] does, in this very zone: what no other zone shares is changed in place.
+    /// On an error it stays as it was.
+    pub fn change(&mut self, changes: &Changes) -> Result<(), ZoneError> {
         let mut nodes: BTreeMap<&Key, NodeBuf> = BTreeMap::new();
         for record in &changes.removed {
             let missing = || ZoneError::Missing(record.owner.name(), record.rtype);
@@ -106,11 +113,14 @@ impl Zone {
             };
             add(node, record);
         }
-        for (owner, node) in &nodes {
-            zone.put(owner, node);
+        if let Some(apex) = nodes.get(&self.apex_key) {
+            let soa = apex.as_node().rrset(Rtype::SOA).and_then(soa_of).ok_or(ZoneError::NoSoa(self.apex))?;
+            self.serial = Serial(soa.serial);
         }
-        zone.read_serial()?;
-        Ok(zone)
+        for (owner, node) in &nodes {
+            self.put(owner, node);
+        }
+        Ok(())
     }
 
     /// The name of the zone, in lower case.
@@ -273,6 +283,23 @@ mod tests {
         assert!(zone.with(&Changes { removed, added: Vec::new() }).is_err());
         let removed = vec![record("example", Rtype::SOA, 60, "ns admin 7 1 1 1 60")];
         assert!(matches!(zone.with(&Changes { removed, added: Vec::new() }), Err(ZoneError::NoSoa(_))));
+    }
+
+    #[test]
+    fn a_change_in_place_leaves_older_snapshots_and_after_an_error_the_zone_as_they_were() {
+        let mut zone = zone();
+        let before = zone.clone();
+        let add = |owner: &str| Changes { removed: Vec::new(), added: vec![record(owner, Rtype::A, 60, "192.0.2.7")] };
+        let has = |zone: &Zone, owner: &str| zone.node(Key::new(&Name::parse(owner).unwrap()).as_bytes()).is_some();
+        zone.change(&add("b.example")).unwrap();
+        let between = zone.clone();
+        zone.change(&add("c.example")).unwrap();
+        assert_eq!([&before, &between, &zone].map(|zone| has(zone, "b.example")), [false, true, true]);
+        assert_eq!([&before, &between, &zone].map(|zone| has(zone, "c.example")), [false, false, true]);
+        let removed = vec![record("example", Rtype::SOA, 60, "ns admin 7 1 1 1 60")];
+        let added = vec![record("d.example", Rtype::A, 60, "192.0.2.7")];
+        assert!(matches!(zone.change(&Changes { removed, added }), Err(ZoneError::NoSoa(_))));
+        assert!(!has(&zone, "d.example") && zone.soa().is_some() && zone.serial() == Serial(7));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! All zones of a server, and which of them a name belongs to.
 
-use super::{Key, Zone, parent_of};
+use super::{Changes, Key, Zone, ZoneError, parent_of};
 use crate::wire::Name;
 use imbl::OrdMap;
 use std::sync::Arc;
@@ -32,6 +32,14 @@ impl ZoneSet {
     /// Puts a zone in, in the place of one with the same apex.
     pub fn insert(&mut self, zone: Arc<Zone>) {
         self.zones.insert(zone.apex_key().clone(), zone);
+    }
+
+    /// Carries out changes of the zone of this name. Snapshots that share it keep it as it was.
+    pub fn change(&mut self, apex: &Name, changes: &Changes) -> Result<(), ZoneError> {
+        match self.zones.get_mut(super::KeyBuf::new(apex).as_bytes()) {
+            Some(zone) => Arc::make_mut(zone).change(changes),
+            None => Err(ZoneError::NoSoa(*apex)),
+        }
     }
 
     /// Takes a zone out.
