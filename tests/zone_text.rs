@@ -210,7 +210,7 @@ fn the_example_reverse_zone_names_the_hosts_of_the_example_zone() {
     let hosts = example("example.com.zone");
     for record in example("2.0.192.in-addr.arpa.zone").records {
         if record.rtype == Rtype::PTR {
-            let host = Key::new(&rdata::target(Rtype::PTR, &record.rdata).unwrap());
+            let host = Key::new(rdata::target(Rtype::PTR, &record.rdata).unwrap());
             assert!(hosts.records.iter().any(|other| other.owner == host), "{:?}", record.owner);
         }
     }

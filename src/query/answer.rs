@@ -1,8 +1,9 @@
 //! The answer to one question of class IN (RFC 1034 section 4.3.2, RFC 2308, RFC 4592, RFC 6672, RFC 8482).
 
 use super::{Reason, Transport};
-use crate::wire::{Class, Composer, Flags, Full, Name, Place, Question, Rcode, Rtype, Ttl, rdata};
-use crate::zone::{Answer, KeyBuf, Lookup, Node, Rrset, RrsetBuf, Zone, ZoneSet, soa_of};
+use crate::wire::rdata::{self, Soa};
+use crate::wire::{Class, Composer, Flags, Full, Name, NameRef, Owner, Place, Question, Rcode, Rtype, Ttl};
+use crate::zone::{Answer, KeyBuf, Lookup, Node, Rrset, Zone, ZoneSet};
 use std::sync::Arc;
 
 /// What was written, beside the records.
@@ -23,17 +24,17 @@ const HOSTS: usize = 16;
 /// Writes the answer to `question` into `composer`, whose question section is written.
 pub(super) fn answer(
     zones: &ZoneSet,
-    question: &Question,
+    question: &Question<NameRef<'_>>,
     transport: Transport,
     composer: &mut Composer<'_>,
 ) -> Outcome {
-    let key = KeyBuf::new(&question.name);
+    let key = KeyBuf::new(question.name);
     let Some(zone) = nearest(zones, key.as_bytes(), question.rtype) else {
         return Outcome { rcode: Rcode::REFUSED, reason: Reason::OutOfZone, authoritative: false };
     };
     let start = composer.mark();
     let mut writer = Writer { zone, question, transport, composer, authoritative: true, asked: None, steps: 0 };
-    match writer.chain() {
+    match writer.chain(key) {
         Ok((rcode, reason)) => Outcome { rcode, reason, authoritative: writer.authoritative },
         // Over TCP nothing larger can be sent: the zone holds what DNS cannot carry. No part of it may look like
         // the whole.
@@ -61,7 +62,7 @@ fn nearest<'z>(zones: &'z ZoneSet, key: &[u8], rtype: Rtype) -> Option<&'z Arc<Z
 
 struct Writer<'a, 'z, 'b> {
     zone: &'z Zone,
-    question: &'a Question,
+    question: &'a Question<NameRef<'a>>,
     transport: Transport,
     composer: &'a mut Composer<'b>,
     authoritative: bool,
@@ -71,21 +72,22 @@ struct Writer<'a, 'z, 'b> {
 }
 
 impl Writer<'_, '_, '_> {
-    /// Follows CNAMEs and DNAMEs inside the zone from the question's name to the last answer (RFC 1034
-    /// section 4.3.2, step 3).
-    fn chain(&mut self) -> Result<(Rcode, Reason), Full> {
-        let mut name = self.question.name;
+    /// Follows CNAMEs and DNAMEs inside the zone from the question's name, whose key is given, to the last answer
+    /// (RFC 1034 section 4.3.2, step 3).
+    fn chain(&mut self, mut key: KeyBuf) -> Result<(Rcode, Reason), Full> {
+        let mut reached: Option<Name> = None;
         for step in 0..CHAIN {
-            let key = KeyBuf::new(&name);
+            let name = reached.as_ref().map_or(self.question.name, Name::as_name_ref);
             let next = match self.zone.lookup(key.as_bytes(), self.question.rtype) {
                 Lookup::Found(Answer { node, .. }) => {
                     let cname = node.rrset(Rtype::CNAME).filter(|_| !self.wants_cname_itself());
                     match cname {
                         Some(cname) => {
-                            self.rrset(Place::Answer, &name, cname)?;
-                            cname.rdatas().next().and_then(|rdata| rdata::target(Rtype::CNAME, rdata))
+                            self.answer(name, cname)?;
+                            let target = cname.rdatas().next().and_then(|rdata| rdata::target(Rtype::CNAME, rdata));
+                            target.map(NameRef::to_name)
                         }
-                        None => return self.found(&name, node),
+                        None => return self.found(name, node),
                     }
                 }
                 Lookup::Empty => return self.negative(Rcode::NOERROR, Reason::NoData),
@@ -93,22 +95,23 @@ impl Writer<'_, '_, '_> {
                 Lookup::Delegation { below, ns } => {
                     // RFC 1035 section 4.1.1: AA is about the first owner of the answer section.
                     self.authoritative = step > 0;
-                    return self.referral(&name, below, ns);
+                    return self.referral(name, below, ns);
                 }
                 Lookup::Dname { below, dname } => {
-                    let owner = ancestor(&name, below);
-                    self.rrset(Place::Answer, &owner, dname)?;
+                    let owner = name.ancestor(below).unwrap_or(name);
+                    self.answer(owner, dname)?;
                     let target = dname.rdatas().next().and_then(|rdata| rdata::target(Rtype::DNAME, rdata));
-                    let moved = target.and_then(|target| target.prefixed(name.prefix_before(&owner)?).ok());
+                    let moved = target.and_then(|target| target.prefixed(name.prefix_before(owner)?).ok());
                     let Some(moved) = moved else {
                         // RFC 6672 section 2.2: the new name would be too long.
                         return Ok((Rcode::YXDOMAIN, Reason::Answered));
                     };
-                    let cname = RrsetBuf::one(Rtype::CNAME, dname.ttl, moved.as_bytes());
-                    self.rrset(Place::Answer, &name, cname.as_rrset())?;
+                    let (owner, target) = (self.owner(name), moved.as_bytes());
+                    self.composer.record(Place::Answer, owner, Rtype::CNAME, Class::IN, dname.ttl, target)?;
                     Some(moved)
                 }
             };
+            let name = name.to_name();
             let asked = self.asked.get_or_insert([Name::root(); CHAIN]);
             if let Some(slot) = asked.get_mut(step) {
                 *slot = name;
@@ -117,7 +120,10 @@ impl Writer<'_, '_, '_> {
             match next {
                 // RFC 1034 section 3.6.2: a loop is no reason to fail, but an error that is signalled.
                 Some(target) if self.asked().contains(&target) => return Ok((Rcode::SERVFAIL, Reason::ServerFailure)),
-                Some(target) if target.is_in(self.zone.apex()) => name = target,
+                Some(target) if target.is_in(self.zone.apex()) => {
+                    key = KeyBuf::new(&target);
+                    reached = Some(target);
+                }
                 // The rest of the chain is another zone's.
                 _ => return Ok((Rcode::NOERROR, Reason::Answered)),
             }
@@ -133,28 +139,28 @@ impl Writer<'_, '_, '_> {
     }
 
     /// The name's own records of the type asked for.
-    fn found(&mut self, name: &Name, node: Node<'_>) -> Result<(Rcode, Reason), Full> {
+    fn found(&mut self, name: NameRef<'_>, node: Node<'_>) -> Result<(Rcode, Reason), Full> {
         if self.question.rtype == Rtype::ANY {
             return self.any(name, node);
         }
         let Some(rrset) = node.rrset(self.question.rtype) else {
             return self.negative(Rcode::NOERROR, Reason::NoData);
         };
-        self.rrset(Place::Answer, name, rrset)?;
+        self.answer(name, rrset)?;
         self.addresses(rrset);
         Ok((Rcode::NOERROR, Reason::Answered))
     }
 
     /// ANY: over UDP one RRset stands for all (RFC 8482 section 4.1), so that small questions make no large
     /// answers; over TCP, where the source is known, all of them (section 4.4), or those that a message can hold.
-    fn any(&mut self, name: &Name, node: Node<'_>) -> Result<(Rcode, Reason), Full> {
+    fn any(&mut self, name: NameRef<'_>, node: Node<'_>) -> Result<(Rcode, Reason), Full> {
         let few = match self.transport {
             Transport::Udp => 1,
             Transport::Tcp => usize::MAX,
         };
         let mut some = Err(Full);
         for rrset in node.rrsets().take(few) {
-            let written = self.rrset(Place::Answer, name, rrset);
+            let written = self.answer(name, rrset);
             if self.transport == Transport::Udp {
                 written?;
             }
@@ -166,24 +172,25 @@ impl Writer<'_, '_, '_> {
 
     /// NXDOMAIN or NODATA: the SOA in the authority section, its TTL at most its minimum (RFC 2308 section 3).
     fn negative(&mut self, rcode: Rcode, reason: Reason) -> Result<(Rcode, Reason), Full> {
-        if let Some((rrset, soa)) = self.zone.soa().and_then(|rrset| Some((rrset, soa_of(rrset)?))) {
-            let ttl = rrset.ttl.min(Ttl::new(soa.minimum));
-            self.rrset_with_ttl(Place::Authority, self.zone.apex(), rrset, ttl)?;
+        if let Some(soa) = self.zone.soa() {
+            let minimum = soa.rdatas().next().and_then(Soa::minimum_of).unwrap_or(0);
+            let ttl = soa.ttl.min(Ttl::new(minimum));
+            self.rrset(Place::Authority, self.owner(self.zone.apex().into()), soa.with_ttl(ttl))?;
         }
         Ok((rcode, reason))
     }
 
     /// The NS RRset of the zone below and the addresses of name servers that lie in it (RFC 1034 section
     /// 4.2.1). Those addresses are needed: where they do not fit the reply is truncated (RFC 9471 section 3).
-    fn referral(&mut self, name: &Name, below: usize, ns: Rrset<'_>) -> Result<(Rcode, Reason), Full> {
-        let cut = ancestor(name, below);
-        self.rrset(Place::Authority, &cut, ns)?;
+    fn referral(&mut self, name: NameRef<'_>, below: usize, ns: Rrset<'_>) -> Result<(Rcode, Reason), Full> {
+        let cut = name.ancestor(below).unwrap_or(name);
+        self.rrset(Place::Authority, self.owner(cut), ns)?;
         let targets = || ns.rdatas().filter_map(|rdata| rdata::target(Rtype::NS, rdata));
-        for target in targets().filter(|target| target.is_in(&cut)) {
-            self.glue(&target)?;
+        for target in targets().filter(|target| target.is_in(cut)) {
+            self.glue(target)?;
         }
-        for target in targets().filter(|target| !target.is_in(&cut) && target.is_in(self.zone.apex())) {
-            if self.glue(&target).is_err() {
+        for target in targets().filter(|target| !target.is_in(cut) && target.is_in(self.zone.apex())) {
+            if self.glue(target).is_err() {
                 break;
             }
         }
@@ -191,10 +198,10 @@ impl Writer<'_, '_, '_> {
     }
 
     /// The addresses that the zone holds for a name server, whether its own or glue.
-    fn glue(&mut self, target: &Name) -> Result<(), Full> {
+    fn glue(&mut self, target: NameRef<'_>) -> Result<(), Full> {
         let Some(node) = self.zone.node(KeyBuf::new(target).as_bytes()) else { return Ok(()) };
         for rrset in [Rtype::A, Rtype::AAAA].iter().filter_map(|rtype| node.rrset(*rtype)) {
-            self.rrset(Place::Additional, target, rrset)?;
+            self.rrset(Place::Additional, target.into(), rrset)?;
         }
         Ok(())
     }
@@ -207,21 +214,21 @@ impl Writer<'_, '_, '_> {
             Rtype::AFSDB | Rtype::RT | Rtype::KX | Rtype::SVCB | Rtype::HTTPS => {}
             _ => return,
         }
-        let mut hosts = [Name::root(); HOSTS];
+        let mut hosts = [None; HOSTS];
         let mut known = 0;
         for target in rrset.rdatas().filter_map(|rdata| rdata::target(rrset.rtype, rdata)) {
             // Services on several ports name one host: its addresses come once.
-            if !target.is_in(self.zone.apex()) || hosts.iter().take(known).any(|host| *host == target) {
+            if !target.is_in(self.zone.apex()) || hosts.iter().take(known).any(|host| *host == Some(target)) {
                 continue;
             }
             let Some(slot) = hosts.get_mut(known) else { return };
-            *slot = target;
+            *slot = Some(target);
             known += 1;
-            let Lookup::Found(Answer { node, .. }) = self.zone.lookup(KeyBuf::new(&target).as_bytes(), Rtype::A) else {
+            let Lookup::Found(Answer { node, .. }) = self.zone.lookup(KeyBuf::new(target).as_bytes(), Rtype::A) else {
                 continue;
             };
             for addresses in [Rtype::A, Rtype::AAAA].iter().filter_map(|rtype| node.rrset(*rtype)) {
-                if self.rrset(Place::Additional, &target, addresses).is_err() {
+                if self.rrset(Place::Additional, target.into(), addresses).is_err() {
                     return;
                 }
             }
@@ -233,33 +240,28 @@ impl Writer<'_, '_, '_> {
         self.asked.as_ref().and_then(|asked| asked.get(..self.steps)).unwrap_or_default()
     }
 
-    fn rrset(&mut self, place: Place, owner: &Name, rrset: Rrset<'_>) -> Result<(), Full> {
+    /// The owner of records at this name, which is where the chain has come to, or above it.
+    fn owner<'n>(&self, name: NameRef<'n>) -> Owner<'n> {
+        let before = self.question.name.as_bytes().len().checked_sub(name.as_bytes().len());
+        match before.map(u8::try_from) {
+            Some(Ok(before)) if self.steps == 0 => Owner::Asked(before),
+            _ => Owner::Name(name),
+        }
+    }
+
+    /// An RRset of the name that the chain has come to, or of one above it.
+    fn answer(&mut self, name: NameRef<'_>, rrset: Rrset<'_>) -> Result<(), Full> {
         // A DNAME may lead to its own owner or below it again. Who asked below it has it already, and a record
         // comes once (RFC 2181 section 5).
-        if rrset.rtype == Rtype::DNAME && self.asked().iter().any(|name| name.is_in(owner) && name != owner) {
+        let has_it = |asked: &Name| asked.as_name_ref().is_in(name) && *asked != name;
+        if rrset.rtype == Rtype::DNAME && self.asked().iter().any(has_it) {
             return Ok(());
         }
-        self.rrset_with_ttl(place, owner, rrset, rrset.ttl)
+        self.rrset(Place::Answer, self.owner(name), rrset)
     }
 
     /// One RRset, whole or not at all (RFC 2181 section 5.1).
-    fn rrset_with_ttl(&mut self, place: Place, owner: &Name, rrset: Rrset<'_>, ttl: Ttl) -> Result<(), Full> {
-        let mark = self.composer.mark();
-        for rdata in rrset.rdatas() {
-            if let Err(full) = self.composer.record(place, owner, rrset.rtype, Class::IN, ttl, rdata) {
-                self.composer.rewind(mark);
-                return Err(full);
-            }
-        }
-        Ok(())
+    fn rrset(&mut self, place: Place, owner: Owner<'_>, rrset: Rrset<'_>) -> Result<(), Full> {
+        self.composer.records(place, owner, rrset.rtype, Class::IN, rrset.ttl, rrset.rdatas())
     }
-}
-
-/// The name so many labels up.
-fn ancestor(name: &Name, below: usize) -> Name {
-    let mut name = *name;
-    for _ in 0..below {
-        name = name.parent().unwrap_or(Name::root());
-    }
-    name
 }

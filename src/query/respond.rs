@@ -4,7 +4,7 @@ use super::answer::{Outcome, answer};
 use super::reply::{Reply, refuse, reject, signed};
 use super::{Peer, Transport, View};
 use crate::tsig;
-use crate::wire::{Class, Flags, Header, Message, Name, Opcode, Place, Question, Rcode, Rtype, Ttl};
+use crate::wire::{Class, Flags, Header, Message, Name, NameRef, Opcode, Owner, Place, Question, Rcode, Rtype, Ttl};
 
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +130,7 @@ fn fill(
     view: &View,
     transport: Transport,
     message: &Message<'_>,
-    question: Option<&Question>,
+    question: Option<&Question<NameRef<'_>>>,
     reply: &mut Reply<'_>,
 ) -> Reason {
     let mut stop = |rcode, reason| {
@@ -168,8 +168,8 @@ fn fill(
 }
 
 /// `version.bind` and `version.server` (RFC 4892 section 2.2), only where the operator gave a text.
-fn chaos(view: &View, question: &Question, reply: &mut Reply<'_>) -> Reason {
-    let asked = |text| Name::parse(text).is_ok_and(|name| name == question.name);
+fn chaos(view: &View, question: &Question<NameRef<'_>>, reply: &mut Reply<'_>) -> Reason {
+    let asked = |text| Name::parse(text).is_ok_and(|name| question.name == name);
     let version = view.limits.version.as_deref().filter(|_| asked("version.bind") || asked("version.server"));
     let Some(version) = version else {
         reply.set_rcode(Rcode::REFUSED);
@@ -188,7 +188,7 @@ fn chaos(view: &View, question: &Question, reply: &mut Reply<'_>) -> Reason {
         }
     }
     let rdata = rdata.get(..=text.len()).unwrap_or_default();
-    match reply.composer.record(Place::Answer, &question.name, Rtype::TXT, Class::CH, Ttl::new(0), rdata) {
+    match reply.composer.record(Place::Answer, Owner::Asked(0), Rtype::TXT, Class::CH, Ttl::new(0), rdata) {
         Ok(()) => Reason::Answered,
         Err(_) => {
             reply.composer.set(Flags::TC);

@@ -88,7 +88,7 @@ impl Exchange {
             None => None,
         };
         let key = verified.as_ref().map(|verified| verified.key().name);
-        let reason = match (view.zones.zone(&question.name), key) {
+        let reason = match (view.zones.zone(question.name), key) {
             (None, _) => "the zone is not served here",
             (_, None) => "the request is not signed; sign it with a key that may change something in the zone",
             (Some(zone), Some(key)) if self.published.rights().policy(zone.apex()).knows(&key) => {
@@ -101,7 +101,7 @@ impl Exchange {
             let key = key.map_or("-".to_string(), |key| format!("{key:#}"));
             tracing::warn!(zone = %question.name, %key, source = %peer.address.ip(), "transfer refused: {reason}");
         }
-        let rcode = if view.zones.zone(&question.name).is_none() { Rcode::NOTAUTH } else { Rcode::REFUSED };
+        let rcode = if view.zones.zone(question.name).is_none() { Rcode::NOTAUTH } else { Rcode::REFUSED };
         let signer = verified.as_mut().map(|verified| &mut verified.signer);
         Err(reply_with(&message, &view.limits, peer.transport, signer, rcode, buffer, now))
     }
@@ -120,7 +120,7 @@ impl Exchange {
                 return Err(refuse(bytes, Rcode::FORMERR, buffer));
             }
         };
-        let zone = message.question.map(|question| question.name);
+        let zone = message.question.map(|question| question.name.to_name());
         let Some(tsig_at) = message.tsig_at else {
             self.refused(peer, zone, None, &Refusal::Unsigned);
             return Err(reply_with(&message, limits, peer.transport, None, Rcode::REFUSED, buffer, now));
@@ -156,7 +156,7 @@ impl Exchange {
         buffer: &mut [u8],
     ) -> Option<usize> {
         let message = Message::parse(bytes).ok()?;
-        let zone = message.question.map(|question| question.name);
+        let zone = message.question.map(|question| question.name.to_name());
         let key = signer.key().name;
         let rcode = match outcome {
             Ok(applied) => {

@@ -58,7 +58,7 @@ impl<'z> Axfr<'z> {
         composer.reserve(self.signer.as_ref().map_or(0, Signer::reserve));
         // RFC 5936 section 2.2.1: the first message has the question, the others need not.
         if let Some(question) = self.message.question.filter(|_| self.first) {
-            composer.question(&question).ok()?;
+            composer.question(question).ok()?;
         }
         let mut held = 0;
         while let Some(record) = self.records.peek() {

@@ -40,13 +40,13 @@ impl UpdateMessage {
             return Err(malformed("the zone section's type must be SOA (RFC 2136 section 3.1.1)"));
         }
         if zone.class != Class::IN {
-            return Err(Refusal::NotAuth(zone.name));
+            return Err(Refusal::NotAuth(zone.name.to_name()));
         }
         let entries = |section, bare: &[Class]| {
             message.section(section).map(|record| Entry::read(message.bytes, &record, bare)).collect()
         };
         Ok(UpdateMessage {
-            zone: zone.name,
+            zone: zone.name.to_name(),
             prerequisites: entries(Section::Answer, &[Class::ANY, Class::NONE]),
             operations: entries(Section::Authority, &[Class::ANY]),
         })

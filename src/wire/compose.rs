@@ -1,7 +1,7 @@
 //! Messages as written: into a caller's buffer, names compressed, nothing allocated.
 
 use super::rdata::{self, Part};
-use super::{Class, Edns, Flags, Header, Name, Question, Rtype, Ttl};
+use super::{Class, Edns, Flags, Header, Name, NameRef, Question, Rtype, Ttl};
 
 /// Writes one message into a buffer, section after section.
 ///
@@ -20,6 +20,12 @@ pub struct Composer<'b> {
 
 /// How many places of the message a name is compared with. Bounds the time a long answer takes.
 const REMEMBERED: usize = 32;
+
+/// The two bits before the place that a pointer leads to (RFC 1035 section 4.1.4).
+const POINTER: u16 = 0xC000;
+
+/// Where the question's name stands, just after the header.
+const QUESTION: u16 = 12;
 
 /// The message would grow over its limit; it is as it was before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +48,16 @@ pub enum Place {
     Authority = 2,
     /// Additional.
     Additional = 3,
+}
+
+/// The owner of records to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner<'n> {
+    /// The name of the question, which must have been written, from so many octets on: the owner of most answers, or
+    /// a name above it. It is not compared again with what stands there.
+    Asked(u8),
+    /// Any name.
+    Name(NameRef<'n>),
 }
 
 /// Whether letters may change case when a name is replaced by a pointer.
@@ -86,46 +102,72 @@ impl<'b> Composer<'b> {
     }
 
     /// Writes a question; its name keeps its case.
-    pub fn question(&mut self, question: &Question) -> Result<(), Full> {
+    pub fn question<'n>(&mut self, question: impl Into<Question<NameRef<'n>>>) -> Result<(), Full> {
+        let question = question.into();
         self.whole(0, |message| {
-            message.name(&question.name, Case::Kept)?;
+            message.name(question.name.as_bytes(), Case::Kept)?;
             message.put(&question.rtype.0.to_be_bytes())?;
-            message.put(&question.class.0.to_be_bytes())
+            message.put(&question.class.0.to_be_bytes())?;
+            Ok(1)
         })
     }
 
     /// Writes one record; `rdata` is in wire form with its names uncompressed.
-    pub fn record(
+    pub fn record<'n>(
         &mut self,
         place: Place,
-        owner: &Name,
+        owner: impl Into<Owner<'n>>,
         rtype: Rtype,
         class: Class,
         ttl: Ttl,
         rdata: &[u8],
     ) -> Result<(), Full> {
+        self.records(place, owner, rtype, class, ttl, std::iter::once(rdata))
+    }
+
+    /// Writes the records of an RRset, all or none of them (RFC 2181 section 5.1).
+    pub fn records<'n, 'r>(
+        &mut self,
+        place: Place,
+        owner: impl Into<Owner<'n>>,
+        rtype: Rtype,
+        class: Class,
+        ttl: Ttl,
+        rdatas: impl Iterator<Item = &'r [u8]>,
+    ) -> Result<(), Full> {
+        let owner = owner.into();
+        let fixed = {
+            let ([y0, y1], [c0, c1], [t0, t1, t2, t3]) =
+                (rtype.0.to_be_bytes(), class.0.to_be_bytes(), ttl.seconds().to_be_bytes());
+            [y0, y1, c0, c1, t0, t1, t2, t3]
+        };
+        let compress = rdata::has_compressed_names(rtype);
         self.whole(place as usize, |message| {
-            message.name(owner, Case::Ignored)?;
-            message.put(&rtype.0.to_be_bytes())?;
-            message.put(&class.0.to_be_bytes())?;
-            message.put(&ttl.seconds().to_be_bytes())?;
-            let length_at = message.len;
-            message.put(&[0, 0])?;
-            for part in rdata::parts(rtype, rdata) {
-                match part {
-                    Part::Name(name) => message.name_bytes(name, Case::Kept)?,
-                    Part::Octets(octets) => message.put(octets)?,
+            let mut count = 0;
+            let mut owner_at = message.asked_at(owner);
+            for rdata in rdatas {
+                match (owner_at, owner) {
+                    (Some(at), _) => message.put(&(POINTER | at).to_be_bytes())?,
+                    // Once it stands there, the records that follow need not look for it.
+                    (None, Owner::Name(name)) => owner_at = message.name(name.as_bytes(), Case::Ignored)?,
+                    (None, Owner::Asked(_)) => message.put(&[0])?,
                 }
+                message.put(&fixed)?;
+                if compress {
+                    message.compressed(rtype, rdata)?;
+                } else {
+                    message.put(&u16::try_from(rdata.len()).map_err(|_| Full)?.to_be_bytes())?;
+                    message.put(rdata)?;
+                }
+                count = u16::checked_add(count, 1).ok_or(Full)?;
             }
-            let length = u16::try_from(message.len - length_at - 2).map_err(|_| Full)?;
-            message.buffer.get_mut(length_at..length_at + 2).ok_or(Full)?.copy_from_slice(&length.to_be_bytes());
-            Ok(())
+            Ok(count)
         })
     }
 
     /// Writes an OPT record.
     pub fn edns(&mut self, edns: Edns) -> Result<(), Full> {
-        self.whole(Place::Additional as usize, |message| message.put(&edns.to_bytes()))
+        self.whole(Place::Additional as usize, |message| message.put(&edns.to_bytes()).map(|()| 1))
     }
 
     /// This place, to return to.
@@ -158,18 +200,18 @@ impl<'b> Composer<'b> {
         self.len
     }
 
-    /// Carries out `write`, counting one more entry of the section; undoes it where it does not fit.
-    fn whole(&mut self, section: usize, write: impl FnOnce(&mut Self) -> Result<(), Full>) -> Result<(), Full> {
+    /// Carries out `write`, which says how many entries it wrote to the section; undoes it where they do not fit.
+    fn whole(&mut self, section: usize, write: impl FnOnce(&mut Self) -> Result<u16, Full>) -> Result<(), Full> {
         let mark = self.mark();
-        let counted = match self.header.counts.get_mut(section) {
-            Some(count) => count.checked_add(1).map(|more| *count = more).ok_or(Full),
-            None => Err(Full),
-        };
-        let written = counted.and_then(|()| write(self));
-        if written.is_err() {
+        let counted = write(self).and_then(|written| {
+            let count = self.header.counts.get_mut(section).ok_or(Full)?;
+            *count = count.checked_add(written).ok_or(Full)?;
+            Ok(())
+        });
+        if counted.is_err() {
             self.rewind(mark);
         }
-        written
+        counted
     }
 
     fn put(&mut self, octets: &[u8]) -> Result<(), Full> {
@@ -182,33 +224,55 @@ impl<'b> Composer<'b> {
         Ok(())
     }
 
-    fn name(&mut self, name: &Name, case: Case) -> Result<(), Full> {
-        self.name_bytes(name.as_bytes(), case)
+    /// Where a pointer to this owner leads, if that is known without a search. The root is shorter than a pointer.
+    fn asked_at(&self, owner: Owner<'_>) -> Option<u16> {
+        let Owner::Asked(skip) = owner else { return None };
+        let at = QUESTION + u16::from(skip);
+        self.buffer.get(usize::from(at)).filter(|length| **length != 0).map(|_| at)
     }
 
     /// Writes the labels of `name` up to the longest tail that already stands in the message, then a
-    /// pointer to it (RFC 1035 section 4.1.4).
-    fn name_bytes(&mut self, name: &[u8], case: Case) -> Result<(), Full> {
+    /// pointer to it (RFC 1035 section 4.1.4). Returns where the next one can point to for all of `name`.
+    fn name(&mut self, name: &[u8], case: Case) -> Result<Option<u16>, Full> {
+        let start = self.len;
         let mut rest = name;
+        let mut known = None;
+        let mut remembered = self.remembered;
         while let Some((&length, _)) = rest.split_first().filter(|(length, _)| **length != 0) {
-            if let Some(target) = self.find(rest, case) {
-                return self.put(&(0xC000 | target).to_be_bytes());
+            known = self.find(rest, case);
+            if known.is_some() {
+                break;
             }
-            let (label, tail) = rest.split_at_checked(usize::from(length) + 1).ok_or(Full)?;
-            self.remember();
-            self.put(label)?;
-            rest = tail;
+            let place = reachable(start + name.len() - rest.len());
+            if let (Some(at), Some(slot)) = (place, self.names.get_mut(remembered)) {
+                *slot = at;
+                remembered += 1;
+            }
+            rest = rest.get(usize::from(length) + 1..).ok_or(Full)?;
         }
-        self.put(&[0])
+        let labels = name.get(..name.len() - rest.len()).ok_or(Full)?;
+        self.put(labels)?;
+        match known {
+            Some(at) => self.put(&(POINTER | at).to_be_bytes())?,
+            None => self.put(&[0])?,
+        }
+        self.remembered = remembered;
+        Ok(if labels.is_empty() { known } else { reachable(start) })
     }
 
-    /// Remembers the place where the next label goes; a pointer reaches the first 2^14 octets.
-    fn remember(&mut self) {
-        let place = u16::try_from(self.len).ok().filter(|at| *at < 0x4000);
-        if let (Some(at), Some(slot)) = (place, self.names.get_mut(self.remembered)) {
-            *slot = at;
-            self.remembered += 1;
+    /// Writes data that holds names which may be compressed, and its length before it.
+    fn compressed(&mut self, rtype: Rtype, rdata: &[u8]) -> Result<(), Full> {
+        let length_at = self.len;
+        self.put(&[0, 0])?;
+        for part in rdata::parts(rtype, rdata) {
+            match part {
+                Part::Name(name) => self.name(name, Case::Kept).map(|_| ())?,
+                Part::Octets(octets) => self.put(octets)?,
+            }
         }
+        let length = u16::try_from(self.len - length_at - 2).map_err(|_| Full)?;
+        self.buffer.get_mut(length_at..length_at + 2).ok_or(Full)?.copy_from_slice(&length.to_be_bytes());
+        Ok(())
     }
 
     fn find(&self, name: &[u8], case: Case) -> Option<u16> {
@@ -247,6 +311,23 @@ impl<'b> Composer<'b> {
             name = tail;
         }
     }
+}
+
+impl<'n> From<&'n Name> for Owner<'n> {
+    fn from(name: &'n Name) -> Owner<'n> {
+        Owner::Name(name.into())
+    }
+}
+
+impl<'n> From<NameRef<'n>> for Owner<'n> {
+    fn from(name: NameRef<'n>) -> Owner<'n> {
+        Owner::Name(name)
+    }
+}
+
+/// This place, if a pointer reaches it: the first 2^14 octets.
+fn reachable(place: usize) -> Option<u16> {
+    u16::try_from(place).ok().filter(|at| *at < 0x4000)
 }
 
 #[cfg(test)]

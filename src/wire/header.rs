@@ -32,18 +32,18 @@ impl Header {
 
     /// Reads the header; `None` where the message is shorter than one.
     pub fn read(message: &[u8]) -> Option<Header> {
-        let word = |at: usize| Some(u16::from_be_bytes(*message.get(at..)?.first_chunk()?));
-        Some(Header { id: word(0)?, flags: Flags(word(2)?), counts: [word(4)?, word(6)?, word(8)?, word(10)?] })
+        let [i0, i1, f0, f1, q0, q1, n0, n1, u0, u1, a0, a1] = *message.first_chunk()?;
+        let word = |high, low| u16::from_be_bytes([high, low]);
+        let counts = [word(q0, q1), word(n0, n1), word(u0, u1), word(a0, a1)];
+        Some(Header { id: word(i0, i1), flags: Flags(word(f0, f1)), counts })
     }
 
     /// The twelve octets.
     pub fn to_bytes(self) -> [u8; Header::LEN] {
-        let mut bytes = [0; Header::LEN];
-        let words = [self.id, self.flags.0].into_iter().chain(self.counts);
-        for (pair, word) in bytes.chunks_exact_mut(2).zip(words) {
-            pair.copy_from_slice(&word.to_be_bytes());
-        }
-        bytes
+        let [i0, i1] = self.id.to_be_bytes();
+        let [f0, f1] = self.flags.0.to_be_bytes();
+        let [[q0, q1], [n0, n1], [u0, u1], [a0, a1]] = self.counts.map(u16::to_be_bytes);
+        [i0, i1, f0, f1, q0, q1, n0, n1, u0, u1, a0, a1]
     }
 }
 

@@ -1,7 +1,7 @@
 //! Messages as read: the question, the records, and the two records that belong to the message itself, OPT
 //! (RFC 6891) and TSIG (RFC 8945).
 
-use super::{Class, Header, Name, NameError, Rtype};
+use super::{Class, Header, Name, NameError, NameRef, Rtype};
 
 /// A message whose every record has been walked once: counts, names and lengths hold.
 #[derive(Debug, Clone, Copy)]
@@ -10,8 +10,9 @@ pub struct Message<'a> {
     pub bytes: &'a [u8],
     /// The header.
     pub header: Header,
-    /// The first question (in an update: the zone), if there is one.
-    pub question: Option<Question>,
+    /// The first question (in an update: the zone), if there is one. No name stands before its name, so that one is
+    /// not compressed.
+    pub question: Option<Question<NameRef<'a>>>,
     /// EDNS, if the message has an OPT record.
     pub edns: Option<Edns>,
     /// Where the TSIG record starts, if the message ends with one.
@@ -20,11 +21,11 @@ pub struct Message<'a> {
     records_at: usize,
 }
 
-/// One entry of the question section (RFC 1035 section 4.1.2).
+/// One entry of the question section (RFC 1035 section 4.1.2), with its name or where its name lies.
 #[derive(Debug, Clone, Copy)]
-pub struct Question {
+pub struct Question<N = Name> {
     /// The name asked for, in the case it was asked.
-    pub name: Name,
+    pub name: N,
     /// The type asked for.
     pub rtype: Rtype,
     /// The class asked for.
@@ -96,22 +97,29 @@ impl<'a> Message<'a> {
         let [questions, answers, authorities, additionals] = header.counts;
         let mut at = Header::LEN;
         let mut question = None;
-        for _ in 0..questions {
+        if questions > 0 {
             let (entry, end) = Question::read(bytes, at)?;
-            question.get_or_insert(entry);
+            question = Some(entry);
             at = end;
+        }
+        for _ in 1..questions {
+            let (_, end) = Name::skip(bytes, at).map_err(Malformed::Name)?;
+            let _: [u8; 4] = chunk(bytes, end)?;
+            at = end + 4;
         }
         let mut message = Message { bytes, header, question, edns: None, tsig_at: None, records_at: at };
         let before = u32::from(answers) + u32::from(authorities);
         let total = before + u32::from(additionals);
         for index in 0..total {
-            let (record, end) = RawRecord::read(bytes, at)?;
-            match record.rtype {
+            let (owner_len, owner_end) = Name::skip(bytes, at).map_err(Malformed::Name)?;
+            let (fields, end) = Fields::read(bytes, owner_end)?;
+            match fields.rtype {
                 Rtype::OPT => {
-                    if index < before || message.edns.is_some() || !record.owner.is_root() {
+                    // The root is one octet long.
+                    if index < before || message.edns.is_some() || owner_len != 1 {
                         return Err(Malformed::Opt);
                     }
-                    message.edns = Some(Edns::read(&record));
+                    message.edns = Some(Edns::read(&fields));
                 }
                 Rtype::TSIG => {
                     if index < before || index + 1 != total {
@@ -148,10 +156,10 @@ impl<'a> Message<'a> {
     }
 }
 
-impl Question {
-    /// Reads the entry at `at`; returns it with the offset after it.
-    pub fn read(bytes: &[u8], at: usize) -> Result<(Question, usize), Malformed> {
-        let (name, at) = Name::read(bytes, at).map_err(Malformed::Name)?;
+impl<'a> Question<NameRef<'a>> {
+    /// Reads the entry at `at`, whose name is not compressed; returns it with the offset after it.
+    fn read(bytes: &'a [u8], at: usize) -> Result<(Question<NameRef<'a>>, usize), Malformed> {
+        let (name, at) = NameRef::read(bytes, at).map_err(Malformed::Name)?;
         let [type_high, type_low, class_high, class_low] = chunk(bytes, at)?;
         let question = Question {
             name,
@@ -162,32 +170,59 @@ impl Question {
     }
 }
 
+impl<'n> From<&'n Question> for Question<NameRef<'n>> {
+    fn from(question: &'n Question) -> Question<NameRef<'n>> {
+        Question { name: question.name.as_name_ref(), rtype: question.rtype, class: question.class }
+    }
+}
+
+impl<'n> From<&Question<NameRef<'n>>> for Question<NameRef<'n>> {
+    fn from(question: &Question<NameRef<'n>>) -> Question<NameRef<'n>> {
+        *question
+    }
+}
+
 impl RawRecord {
     /// Reads the record at `start`; returns it with the offset after it.
     pub fn read(bytes: &[u8], start: usize) -> Result<(RawRecord, usize), Malformed> {
         let (owner, at) = Name::read(bytes, start).map_err(Malformed::Name)?;
+        let (Fields { rtype, class, ttl, rdata_at, rdata_len }, end) = Fields::read(bytes, at)?;
+        Ok((RawRecord { owner, rtype, class, ttl, start, rdata_at, rdata_len }, end))
+    }
+}
+
+/// What follows the owner of a record.
+struct Fields {
+    rtype: Rtype,
+    class: Class,
+    ttl: u32,
+    rdata_at: usize,
+    rdata_len: usize,
+}
+
+impl Fields {
+    /// Reads the fields at `at`; returns them with the offset after the data.
+    fn read(bytes: &[u8], at: usize) -> Result<(Fields, usize), Malformed> {
         let [t0, t1, c0, c1, l0, l1, l2, l3, s0, s1] = chunk(bytes, at)?;
-        let record = RawRecord {
-            owner,
+        let fields = Fields {
             rtype: Rtype(u16::from_be_bytes([t0, t1])),
             class: Class(u16::from_be_bytes([c0, c1])),
             ttl: u32::from_be_bytes([l0, l1, l2, l3]),
-            start,
             rdata_at: at + 10,
             rdata_len: usize::from(u16::from_be_bytes([s0, s1])),
         };
-        let end = record.rdata_at + record.rdata_len;
+        let end = fields.rdata_at + fields.rdata_len;
         if end > bytes.len() {
             return Err(Malformed::Short);
         }
-        Ok((record, end))
+        Ok((fields, end))
     }
 }
 
 impl Edns {
-    fn read(record: &RawRecord) -> Edns {
-        let [extended_rcode, version, flags, _] = record.ttl.to_be_bytes();
-        Edns { udp_size: record.class.0, version, extended_rcode, dnssec_ok: flags & 0x80 != 0 }
+    fn read(fields: &Fields) -> Edns {
+        let [extended_rcode, version, flags, _] = fields.ttl.to_be_bytes();
+        Edns { udp_size: fields.class.0, version, extended_rcode, dnssec_ok: flags & 0x80 != 0 }
     }
 
     /// The OPT record, without options (RFC 6891 section 6.1.2).

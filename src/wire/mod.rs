@@ -7,11 +7,13 @@ mod compose;
 mod header;
 mod message;
 mod name;
+mod name_ref;
 pub mod rdata;
 mod rtype;
 
-pub use compose::{Composer, Full, Mark, Place};
+pub use compose::{Composer, Full, Mark, Owner, Place};
 pub use header::{Flags, Header, Opcode, Rcode};
 pub use message::{Edns, Malformed, Message, Question, RawRecord, Section};
-pub use name::{Labels, Name, NameError};
+pub use name::{Name, NameError};
+pub use name_ref::{Labels, NameRef};
 pub use rtype::{Class, Rtype, Ttl};

@@ -1,8 +1,9 @@
-//! Domain names in wire form: read from messages and text, compared without case.
+//! Domain names in wire form that own their octets: read from messages and text, compared without case.
 //!
 //! A [`Name`] is absolute, uncompressed and lives on the stack, so that the query path allocates
 //! nothing. Case is kept as given; comparison and hashing ignore it (RFC 4343).
 
+use super::{Labels, NameRef};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -46,38 +47,21 @@ impl Name {
 
     /// Reads the name that starts at `at` in `message`, following compression pointers, and returns
     /// it with the offset just after it (RFC 1035 section 4.1.4).
-    ///
-    /// Each pointer must lead to before the labels it ends, so no loop can form.
     pub fn read(message: &[u8], at: usize) -> Result<(Name, usize), NameError> {
-        let mut name = Name { len: 0, bytes: [0; Name::MAX] };
-        let mut at = at;
-        let mut floor = at;
-        let mut end = None;
-        loop {
-            let &length = message.get(at).ok_or(NameError::Short)?;
-            match length & 0xC0 {
-                0x00 => {
-                    let size = usize::from(length) + 1;
-                    let label = at.checked_add(size).and_then(|stop| message.get(at..stop)).ok_or(NameError::Short)?;
-                    name.append(label)?;
-                    at += size;
-                    if length == 0 {
-                        return Ok((name, end.unwrap_or(at)));
-                    }
-                }
-                0xC0 => {
-                    let &low = message.get(at + 1).ok_or(NameError::Short)?;
-                    let target = usize::from(length & 0x3F) << 8 | usize::from(low);
-                    if target >= floor {
-                        return Err(NameError::Pointer);
-                    }
-                    end.get_or_insert(at + 2);
-                    floor = target;
-                    at = target;
-                }
-                _ => return Err(NameError::LabelType),
-            }
-        }
+        let mut name = Name::empty();
+        let end = walk(message, at, |label| name.append(label))?;
+        Ok((name, end))
+    }
+
+    /// Finds that a name starts at `at` in `message`, as [`Name::read`] does; returns its length without compression
+    /// and the offset just after it.
+    pub(super) fn skip(message: &[u8], at: usize) -> Result<(usize, usize), NameError> {
+        let mut len = 0;
+        let end = walk(message, at, |label| {
+            len += label.len();
+            if len > Name::MAX { Err(NameError::TooLong) } else { Ok(()) }
+        })?;
+        Ok((len, end))
     }
 
     /// Takes a name whose wire form, uncompressed and with the root label, is all of `bytes`.
@@ -104,7 +88,7 @@ impl Name {
         if text == "." {
             return Ok(Name::root());
         }
-        let mut name = Name { len: 0, bytes: [0; Name::MAX] };
+        let mut name = Name::empty();
         let mut label = [0u8; 64];
         let mut size = 0usize;
         let mut absolute = text.is_empty();
@@ -145,7 +129,7 @@ impl Name {
     pub fn child(&self, label: &[u8]) -> Result<Name, NameError> {
         let length =
             u8::try_from(label.len()).ok().filter(|length| (1..64).contains(length)).ok_or(NameError::LabelTooLong)?;
-        let mut name = Name { len: 0, bytes: [0; Name::MAX] };
+        let mut name = Name::empty();
         name.append(&[length])?;
         name.append(label)?;
         name.append(self.as_bytes())?;
@@ -154,10 +138,7 @@ impl Name {
 
     /// `prefix`, a run of whole labels in wire form without a root label, before this name.
     pub fn prefixed(&self, prefix: &[u8]) -> Result<Name, NameError> {
-        let mut name = Name { len: 0, bytes: [0; Name::MAX] };
-        name.append(prefix)?;
-        name.append(self.as_bytes())?;
-        Ok(name)
+        self.as_name_ref().prefixed(prefix)
     }
 
     /// The wire form, uncompressed, root label included.
@@ -165,9 +146,14 @@ impl Name {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 
+    /// The name where it lies.
+    pub fn as_name_ref(&self) -> NameRef<'_> {
+        NameRef::of(self.as_bytes())
+    }
+
     /// The labels from the left, without the root label.
     pub fn labels(&self) -> Labels<'_> {
-        Labels { rest: self.as_bytes() }
+        self.as_name_ref().labels()
     }
 
     /// How many labels, the root label not counted (as in RFC 4034 section 3.1.3, but a `*` counts).
@@ -183,29 +169,20 @@ impl Name {
     /// The name without its leftmost label; `None` for the root.
     pub fn parent(&self) -> Option<Name> {
         let first = self.labels().next()?;
-        let mut name = Name { len: 0, bytes: [0; Name::MAX] };
+        let mut name = Name::empty();
         name.append(self.as_bytes().get(first.len() + 1..)?).ok()?;
         Some(name)
     }
 
     /// Whether this name is `ancestor` or below it, by whole labels: `xexample.com` is not in `example.com`.
     pub fn is_in(&self, ancestor: &Name) -> bool {
-        self.prefix_before(ancestor).is_some()
+        self.as_name_ref().is_in(ancestor)
     }
 
     /// The labels of this name before `ancestor`, in wire form without a root label; `None` where this
     /// name is not in it.
     pub fn prefix_before(&self, ancestor: &Name) -> Option<&[u8]> {
-        let cut = self.as_bytes().len().checked_sub(ancestor.as_bytes().len())?;
-        let (prefix, suffix) = self.as_bytes().split_at_checked(cut)?;
-        if !suffix.eq_ignore_ascii_case(ancestor.as_bytes()) {
-            return None;
-        }
-        let mut at = 0;
-        while at < cut {
-            at += 1 + usize::from(*self.as_bytes().get(at)?);
-        }
-        (at == cut).then_some(prefix)
+        self.as_name_ref().prefix_before(ancestor)
     }
 
     /// Whether the leftmost label is `*` (RFC 4592 section 2.1.1).
@@ -221,11 +198,16 @@ impl Name {
     }
 
     /// Whether both names are the same to the letter.
-    pub fn same_case(&self, other: &Name) -> bool {
-        self.as_bytes() == other.as_bytes()
+    pub fn same_case<'n>(&self, other: impl Into<NameRef<'n>>) -> bool {
+        self.as_name_ref().same_case(other)
     }
 
-    fn append(&mut self, more: &[u8]) -> Result<(), NameError> {
+    /// No name yet: what [`Name::append`] makes one of.
+    pub(super) fn empty() -> Name {
+        Name { len: 0, bytes: [0; Name::MAX] }
+    }
+
+    pub(super) fn append(&mut self, more: &[u8]) -> Result<(), NameError> {
         let start = usize::from(self.len);
         let stop = start + more.len();
         self.bytes.get_mut(start..stop).ok_or(NameError::TooLong)?.copy_from_slice(more);
@@ -237,6 +219,41 @@ impl Name {
     fn append_label(&mut self, label: &[u8; 64], size: usize) -> Result<(), NameError> {
         self.append(&[u8::try_from(size).map_err(|_| NameError::LabelTooLong)?])?;
         self.append(label.get(1..=size).ok_or(NameError::LabelTooLong)?)
+    }
+}
+
+/// Hands each label of the name that starts at `at` in `message` to `visit`, its length octet before it and the root
+/// label last; returns the offset just after the name.
+///
+/// Each pointer must lead to before the labels it ends, so no loop can form.
+fn walk(message: &[u8], at: usize, mut visit: impl FnMut(&[u8]) -> Result<(), NameError>) -> Result<usize, NameError> {
+    let mut at = at;
+    let mut floor = at;
+    let mut end = None;
+    loop {
+        let &length = message.get(at).ok_or(NameError::Short)?;
+        match length & 0xC0 {
+            0x00 => {
+                let size = usize::from(length) + 1;
+                let label = at.checked_add(size).and_then(|stop| message.get(at..stop)).ok_or(NameError::Short)?;
+                visit(label)?;
+                at += size;
+                if length == 0 {
+                    return Ok(end.unwrap_or(at));
+                }
+            }
+            0xC0 => {
+                let &low = message.get(at + 1).ok_or(NameError::Short)?;
+                let target = usize::from(length & 0x3F) << 8 | usize::from(low);
+                if target >= floor {
+                    return Err(NameError::Pointer);
+                }
+                end.get_or_insert(at + 2);
+                floor = target;
+                at = target;
+            }
+            _ => return Err(NameError::LabelType),
+        }
     }
 }
 
@@ -262,6 +279,12 @@ impl PartialEq for Name {
 
 impl Eq for Name {}
 
+impl PartialEq<NameRef<'_>> for Name {
+    fn eq(&self, other: &NameRef<'_>) -> bool {
+        self.as_name_ref() == *other
+    }
+}
+
 impl Hash for Name {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.to_lowercase().as_bytes().hash(state);
@@ -271,22 +294,7 @@ impl Hash for Name {
 /// The text form; without the final dot, unless `{:#}` asks for it or the name is the root.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_root() {
-            return f.write_str(".");
-        }
-        for (index, label) in self.labels().enumerate() {
-            if index > 0 {
-                f.write_str(".")?;
-            }
-            for &octet in label {
-                match octet {
-                    b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => write!(f, "\\{}", char::from(octet))?,
-                    0x21..=0x7E => write!(f, "{}", char::from(octet))?,
-                    _ => write!(f, "\\{octet:03}")?,
-                }
-            }
-        }
-        if f.alternate() { f.write_str(".") } else { Ok(()) }
+        self.as_name_ref().fmt(f)
     }
 }
 
@@ -320,26 +328,6 @@ impl fmt::Display for NameError {
 }
 
 impl std::error::Error for NameError {}
-
-/// The labels of a name from the left, without the root label.
-#[derive(Debug, Clone)]
-pub struct Labels<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Labels<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (&length, rest) = self.rest.split_first()?;
-        if length == 0 {
-            return None;
-        }
-        let (label, rest) = rest.split_at_checked(usize::from(length))?;
-        self.rest = rest;
-        Some(label)
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@
 //! `01 01` and `01 02`, so that comparing keys octet by octet is DNSSEC canonical order (RFC 4034
 //! section 6.1) and everything at or below a name is one range: the keys that start with the name's key.
 
-use crate::wire::Name;
+use crate::wire::{Name, NameRef};
 use std::borrow::Borrow;
 use std::fmt;
 
@@ -19,55 +19,82 @@ const ESCAPE: u8 = 1;
 pub struct Key(Box<[u8]>);
 
 /// A reversed owner name on the stack, as a query builds it.
+///
+/// The room comes in two sizes, for nearly all names are short and room has to be cleared.
 pub struct KeyBuf {
     /// The key lies at the end of the octets: it is written from its last label, the name's first.
     start: usize,
-    bytes: [u8; KeyBuf::MAX],
+    room: Room,
 }
 
-impl KeyBuf {
-    /// Every octet of a name could need two.
-    const MAX: usize = 2 * Name::MAX;
+enum Room {
+    Short([u8; SHORT]),
+    Long([u8; LONG]),
+}
 
+/// Every octet of a name could need two.
+const LONG: usize = 2 * Name::MAX;
+const SHORT: usize = 128;
+
+impl KeyBuf {
     /// The key of `name`.
-    pub fn new(name: &Name) -> KeyBuf {
-        let mut key = KeyBuf { start: KeyBuf::MAX, bytes: [0; KeyBuf::MAX] };
-        for label in name.labels() {
-            key.put_before(&[END]);
-            if label.iter().any(|octet| matches!(*octet, END | ESCAPE)) {
-                for &octet in label.iter().rev() {
-                    match octet {
-                        END | ESCAPE => key.put_before(&[ESCAPE, octet + 1]),
-                        other => key.put_before(&[other]),
-                    }
-                }
-            } else {
-                key.put_before(label);
-            }
+    pub fn new<'n>(name: impl Into<NameRef<'n>>) -> KeyBuf {
+        let name = name.into();
+        if name.as_bytes().len() <= SHORT / 2 {
+            let mut room = [0; SHORT];
+            KeyBuf { start: write(name, &mut room), room: Room::Short(room) }
+        } else {
+            let mut room = [0; LONG];
+            KeyBuf { start: write(name, &mut room), room: Room::Long(room) }
         }
-        key
     }
 
     /// The octets.
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
+        let room: &[u8] = match &self.room {
+            Room::Short(room) => room,
+            Room::Long(room) => room,
+        };
+        room.get(self.start..).unwrap_or_default()
     }
+}
 
-    /// Writes octets in lower case before those that are there.
-    fn put_before(&mut self, octets: &[u8]) {
-        // A name of 255 octets fits, were every one of them escaped.
-        let start = self.start.saturating_sub(octets.len());
-        if let Some(room) = self.bytes.get_mut(start..self.start) {
-            room.copy_from_slice(octets);
-            room.make_ascii_lowercase();
-            self.start = start;
+/// Writes the key of `name` to the end of a room that is clear; returns where it starts.
+fn write<const SIZE: usize>(name: NameRef<'_>, room: &mut [u8; SIZE]) -> usize {
+    // Length octets below two are among these, so some labels are then looked at in vain.
+    let escapes = name.as_bytes().iter().fold(0, |sum, octet| sum + usize::from(*octet <= ESCAPE)) > 1;
+    let mut start = SIZE;
+    for label in name.labels() {
+        // The room is clear, and END is zero.
+        start = start.saturating_sub(1);
+        if escapes && label.iter().any(|octet| *octet <= ESCAPE) {
+            for &octet in label.iter().rev() {
+                match octet {
+                    END | ESCAPE => start = write_before(room, start, &[ESCAPE, octet + 1]),
+                    other => start = write_before(room, start, &[other]),
+                }
+            }
+        } else {
+            start = write_before(room, start, label);
         }
     }
+    // All of it at once: the ends and the escapes are no letters.
+    room.make_ascii_lowercase();
+    start
+}
+
+/// Writes octets before `start`; returns where they start. The room is large enough, were every octet escaped.
+fn write_before(room: &mut [u8], start: usize, octets: &[u8]) -> usize {
+    let before = start.saturating_sub(octets.len());
+    if let Some(room) = room.get_mut(before..start).filter(|room| room.len() == octets.len()) {
+        room.copy_from_slice(octets);
+    }
+    before
 }
 
 impl Key {
     /// The key of `name`.
-    pub fn new(name: &Name) -> Key {
+    pub fn new<'n>(name: impl Into<NameRef<'n>>) -> Key {
         Key(KeyBuf::new(name).as_bytes().into())
     }
 

@@ -40,6 +40,11 @@ impl<'a> Rrset<'a> {
         Rdatas { rest: self.packed }
     }
 
+    /// The same records at another TTL.
+    pub fn with_ttl(self, ttl: Ttl) -> Rrset<'a> {
+        Rrset { ttl, ..self }
+    }
+
     /// Whether there is no record.
     pub fn is_empty(self) -> bool {
         self.packed.is_empty()

@@ -1,7 +1,7 @@
 //! All zones of a server, and which of them a name belongs to.
 
 use super::{Changes, Key, Zone, ZoneError, parent_of};
-use crate::wire::Name;
+use crate::wire::{Name, NameRef};
 use imbl::OrdMap;
 use std::sync::Arc;
 
@@ -9,6 +9,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default)]
 pub struct ZoneSet {
     zones: OrdMap<Key, Arc<Zone>>,
+    /// How long the longest of their keys is: what is longer need not be looked for.
+    longest: usize,
 }
 
 impl ZoneSet {
@@ -17,7 +19,9 @@ impl ZoneSet {
     pub fn nearest(&self, owner: &[u8]) -> Option<&Arc<Zone>> {
         let mut key = owner;
         loop {
-            if let Some(zone) = self.zones.get(key) {
+            if key.len() <= self.longest
+                && let Some(zone) = self.zones.get(key)
+            {
                 return Some(zone);
             }
             key = parent_of(key)?;
@@ -25,12 +29,13 @@ impl ZoneSet {
     }
 
     /// The zone of exactly this name.
-    pub fn zone(&self, apex: &Name) -> Option<&Arc<Zone>> {
+    pub fn zone<'n>(&self, apex: impl Into<NameRef<'n>>) -> Option<&Arc<Zone>> {
         self.zones.get(super::KeyBuf::new(apex).as_bytes())
     }
 
     /// Puts a zone in, in the place of one with the same apex.
     pub fn insert(&mut self, zone: Arc<Zone>) {
+        self.longest = self.longest.max(zone.apex_key().as_bytes().len());
         self.zones.insert(zone.apex_key().clone(), zone);
     }
 
@@ -45,6 +50,7 @@ impl ZoneSet {
     /// Takes a zone out.
     pub fn remove(&mut self, apex: &Name) {
         self.zones.remove(super::KeyBuf::new(apex).as_bytes());
+        self.longest = self.zones.keys().map(|key| key.as_bytes().len()).max().unwrap_or(0);
     }
 
     /// Every zone, in the order of their keys.

@@ -2,7 +2,7 @@
 
 use super::Fault;
 use super::shape::Field;
-use crate::wire::{Name, NameError};
+use crate::wire::{NameError, NameRef};
 
 impl Field {
     /// The octets that this field takes of `rest`, which follows the data `before` it; an error where they
@@ -41,20 +41,10 @@ impl Field {
 
 /// The length of the uncompressed name at the start of `rest`.
 pub(super) fn name_len(rest: &[u8]) -> Result<usize, Fault> {
-    let mut at = 0;
-    loop {
-        let &length = rest.get(at).ok_or(Fault::Name(NameError::Short))?;
-        match length & 0xC0 {
-            0x00 => at += usize::from(length) + 1,
-            0xC0 => return Err(Fault::Compressed),
-            _ => return Err(Fault::Name(NameError::LabelType)),
-        }
-        if at > Name::MAX {
-            return Err(Fault::Name(NameError::TooLong));
-        }
-        if length == 0 {
-            return Ok(at);
-        }
+    match NameRef::read(rest, 0) {
+        Ok((_, len)) => Ok(len),
+        Err(NameError::Pointer) => Err(Fault::Compressed),
+        Err(error) => Err(Fault::Name(error)),
     }
 }
 

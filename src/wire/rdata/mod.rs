@@ -13,7 +13,7 @@ pub(crate) use shape::{Field, shape};
 pub use shape::{Part, Parts};
 pub use soa::Soa;
 
-use super::{Name, NameError, Rtype};
+use super::{Name, NameError, NameRef, Rtype};
 use shape::Names;
 use std::fmt;
 
@@ -133,7 +133,7 @@ pub fn parts(rtype: Rtype, rdata: &[u8]) -> Parts<'_> {
 
 /// The name that the data leads to: where a CNAME or DNAME points, and the host whose addresses go with an NS,
 /// MX, SRV or the like (RFC 1034 section 4.3.2, RFC 2782, RFC 9460 section 4.1).
-pub fn target(rtype: Rtype, rdata: &[u8]) -> Option<Name> {
+pub fn target(rtype: Rtype, rdata: &[u8]) -> Option<NameRef<'_>> {
     let at = match rtype {
         Rtype::NS | Rtype::CNAME | Rtype::DNAME | Rtype::PTR | Rtype::MD | Rtype::MF | Rtype::MB => 0,
         Rtype::MX | Rtype::AFSDB | Rtype::RT | Rtype::KX | Rtype::LP | Rtype::SVCB | Rtype::HTTPS => 2,
@@ -147,7 +147,12 @@ pub fn target(rtype: Rtype, rdata: &[u8]) -> Option<Name> {
         }
         _ => return None,
     };
-    Name::read(rdata, at).ok().map(|(name, _)| name)
+    NameRef::read(rdata, at).ok().map(|(name, _)| name)
+}
+
+/// Whether data of this type is more than one part for [`parts`]: it holds names that may be compressed.
+pub(crate) fn has_compressed_names(rtype: Rtype) -> bool {
+    shape(rtype).names == Names::Compressed
 }
 
 /// As [`parts`], but with every name that compares without case.

@@ -38,6 +38,11 @@ impl Soa {
         Ok(Soa { mname, rname, serial: next(), refresh: next(), retry: next(), expire: next(), minimum: next() })
     }
 
+    /// The minimum of SOA data that is well formed, which ends with it; all else is left unread.
+    pub fn minimum_of(rdata: &[u8]) -> Option<u32> {
+        rdata.last_chunk().map(|octets| u32::from_be_bytes(*octets))
+    }
+
     /// The uncompressed data.
     pub fn to_rdata(&self) -> Box<[u8]> {
         let mut rdata = Vec::with_capacity(self.mname.as_bytes().len() + self.rname.as_bytes().len() + 20);

@@ -118,11 +118,11 @@ fn only_names_of_the_first_types_are_parts() {
 
 #[test]
 fn targets_are_found() {
-    assert_eq!(target(Rtype::NS, b"\x01a\0"), Some(name("a")));
-    assert_eq!(target(Rtype::MX, b"\0\x0a\x01a\0"), Some(name("a")));
-    assert_eq!(target(Rtype::SRV, b"\0\0\0\0\0\0\x01a\0"), Some(name("a")));
-    assert_eq!(target(Rtype::NAPTR, b"\0\0\0\0\x01U\x01x\0\x01a\0"), Some(name("a")));
-    assert_eq!(target(Rtype::HTTPS, b"\0\x01\0"), Some(Name::root()));
+    assert_eq!(target(Rtype::NS, b"\x01a\0").unwrap(), name("a"));
+    assert_eq!(target(Rtype::MX, b"\0\x0a\x01a\0").unwrap(), name("a"));
+    assert_eq!(target(Rtype::SRV, b"\0\0\0\0\0\0\x01a\0").unwrap(), name("a"));
+    assert_eq!(target(Rtype::NAPTR, b"\0\0\0\0\x01U\x01x\0\x01a\0").unwrap(), name("a"));
+    assert_eq!(target(Rtype::HTTPS, b"\0\x01\0").unwrap(), Name::root());
     assert_eq!(target(Rtype::TXT, b"\x01a\0"), None);
     assert_eq!(target(Rtype::SRV, b"\0"), None);
 }
