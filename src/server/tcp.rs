@@ -1,24 +1,20 @@
 //! TCP: messages with two octets of length before each, many on one connection (RFC 7766).
 
-use super::exchange::{Exchange, MESSAGE, Step};
+mod connection;
+
+pub(super) use connection::Connection;
+
+use super::exchange::Exchange;
 use super::udp::plain;
 use crate::config::TcpLimits;
 use crate::query::{Peer, Transport};
-use crate::transfer::{Axfr, Piece};
-use crate::wire::Message;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-
-/// Answers are gathered up to so many octets before they are written.
-const GATHERED: usize = 64 * 1024;
-/// A connection's buffers shrink back to this once a large message is done.
-const SMALL: usize = 8 * 1024;
 
 /// The open connections, counted over all listeners.
 #[derive(Debug)]
@@ -145,119 +141,4 @@ pub(super) async fn accept<F>(
             drop(ticket);
         });
     }
-}
-
-/// A stream of messages: a TCP connection, or what is inside an encrypted one.
-pub(super) struct Connection<S> {
-    pub(super) stream: S,
-    peer: Peer,
-    service: Service,
-    idle: Duration,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(super) fn new(stream: S, peer: Peer, service: Service) -> Connection<S> {
-        Connection { stream, peer, idle: service.idle(), service }
-    }
-
-    /// Answers messages in the order they come until the peer ends, errs or is too slow.
-    pub(super) async fn serve(&mut self) {
-        let mut input: Vec<u8> = Vec::new();
-        let mut output: Vec<u8> = Vec::new();
-        let mut buffer = vec![0; MESSAGE];
-        // A message must be whole within the idle time, however slowly its octets come.
-        let mut deadline = tokio::time::Instant::now() + self.idle;
-        loop {
-            let used = match self.answer_all(&input, &mut output, &mut buffer).await {
-                Some(used) => used,
-                None => return,
-            };
-            if used > 0 {
-                input.drain(..used);
-                input.shrink_to(SMALL);
-                deadline = tokio::time::Instant::now() + self.idle;
-            }
-            let read = tokio::select! {
-                read = tokio::time::timeout_at(deadline, self.stream.read_buf(&mut input)) => read,
-                _ = self.service.stop.changed() => return,
-            };
-            match read {
-                Ok(Ok(octets)) if octets > 0 => {}
-                // The end, an error, or too slow.
-                _ => return,
-            }
-        }
-    }
-
-    /// Answers every whole message in `input` and writes the answers; returns how many octets they took, or
-    /// `None` where the connection is done with.
-    async fn answer_all(&mut self, input: &[u8], output: &mut Vec<u8>, buffer: &mut [u8]) -> Option<usize> {
-        let mut used = 0;
-        while let Some((length, rest)) = input.get(used..).and_then(|rest| rest.split_first_chunk()) {
-            let Some(message) = rest.get(..usize::from(u16::from_be_bytes(*length))) else { break };
-            let step = {
-                let view = self.service.exchange.published.view();
-                self.service.exchange.begin(&view, self.peer, message, buffer)
-            };
-            let answer = match step {
-                Step::Answer(answer) => answer,
-                Step::Update => self.service.exchange.update(self.peer, message, buffer).await,
-                Step::Transfer => self.transfer(message, output, buffer).await?,
-            };
-            if let Some(answer) = answer.and_then(|len| buffer.get(..len)) {
-                gather(output, answer)?;
-            }
-            used += 2 + message.len();
-            if output.len() >= GATHERED {
-                self.write(output).await?;
-            }
-        }
-        self.write(output).await?;
-        Some(used)
-    }
-
-    /// Sends a zone, message by message; returns the length of the refusal where it is not granted.
-    async fn transfer(&mut self, message: &[u8], output: &mut Vec<u8>, buffer: &mut [u8]) -> Option<Option<usize>> {
-        let granted = match self.service.exchange.transfer(self.peer, message, buffer) {
-            Ok(granted) => granted,
-            Err(refusal) => return Some(refusal),
-        };
-        let mut axfr = Axfr::new(&granted.zone, Message::parse(message).ok()?, granted.signer);
-        loop {
-            match axfr.next(buffer, self.service.exchange.clock.now()) {
-                Piece::Message(len) => gather(output, buffer.get(..len)?)?,
-                Piece::Done => return Some(None),
-                // The receiver sees that the transfer broke off, and keeps what it had.
-                Piece::Stuck => return None,
-            }
-            self.write(output).await?;
-        }
-    }
-
-    async fn write(&mut self, output: &mut Vec<u8>) -> Option<()> {
-        if output.is_empty() {
-            return Some(());
-        }
-        // One who does not take the answers is cut off; only this connection waits for it, and the server's end for
-        // nobody: what the system takes at once is still sent.
-        let write = async {
-            self.stream.write_all(output).await?;
-            self.stream.flush().await
-        };
-        tokio::select! {
-            biased;
-            written = tokio::time::timeout(self.idle, write) => written.ok()?.ok()?,
-            _ = self.service.stop.changed() => return None,
-        }
-        output.clear();
-        output.shrink_to(SMALL);
-        Some(())
-    }
-}
-
-/// Adds a message with its length before it.
-fn gather(output: &mut Vec<u8>, message: &[u8]) -> Option<()> {
-    output.extend_from_slice(&u16::try_from(message.len()).ok()?.to_be_bytes());
-    output.extend_from_slice(message);
-    Some(())
 }
