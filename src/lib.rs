@@ -39,21 +39,25 @@
 //! - [`query`]: from question to answer (RFC 1034 section 4.3.2).
 //! - [`update`]: prerequisites, prescan, application, rights (RFC 2136).
 //! - [`transfer`]: whole zones (RFC 5936).
+//! - [`agent`]: which addresses to write for which names.
 //!
 //! The edge connects the core to the world and decides nothing about DNS.
 //!
 //! - [`store`]: the journal, which is the truth, and the table that follows it.
 //! - [`server`]: sockets, the writer, start, reload and end.
+//! - [`link`]: what we ask of other servers.
 //! - [`sys`]: datagrams in batches, systemd, the pid file.
 //! - [`cli`]: the command line.
 //!
 //! Beside them [`config`] is the only reader of files and the environment, [`clock`] the only reader of the time,
 //! [`metrics`] declares every counter, and [`error`] is what the process says when it cannot go on.
 
+pub mod agent;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod link;
 pub mod metrics;
 pub mod query;
 pub mod server;

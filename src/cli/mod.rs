@@ -8,6 +8,7 @@ mod generate;
 mod key;
 mod logging;
 mod serve;
+mod update;
 mod zone;
 
 use crate::config::Flags;
@@ -30,6 +31,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Update(update::Update),
     #[command(subcommand)]
     Key(key::Key),
     #[command(subcommand)]
@@ -57,6 +59,7 @@ pub fn run() -> ExitCode {
     // Wrong usage ends here with code 2, --help and --version with 0.
     let result = match Arguments::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::Update(update) => update.run(),
         Command::Key(key) => key.run(),
         Command::Zone(zone) => zone.run(),
         Command::Status(status) => status.run(),

@@ -112,6 +112,16 @@ impl KeyDirectory {
     }
 }
 
+/// Reads the one key of a file, as `nsupdate -k` takes it.
+pub fn key_of_file(path: &Path) -> Result<TsigKey, Error> {
+    let mut keys = read_key_file(path)?.keys;
+    match (keys.pop(), keys.is_empty()) {
+        (Some(key), true) => Ok(key),
+        _ => Err(Error::usage(format!("cannot sign with {}: it holds several keys", path.display()))
+            .remedy("give a file with the one key to use")),
+    }
+}
+
 /// Reads a key file.
 pub(super) fn read_key_file(path: &Path) -> Result<KeyFile, Error> {
     let (text, world_readable) = read_secret(path)

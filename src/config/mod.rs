@@ -18,7 +18,7 @@ mod zones;
 #[cfg(test)]
 mod tests;
 
-pub use key_files::{KeyDirectory, KeyFile};
+pub use key_files::{KeyDirectory, KeyFile, key_of_file};
 pub use manual::manual;
 pub(crate) use settings::{address, algorithm};
 pub use tls::TlsConfig;

@@ -1,0 +1,8 @@
+//! Keeping names at the right addresses: what to write, if anything.
+//!
+//! Decides which addresses cannot be right for a name ([`address`]), what has to be written where ([`plan`]), and how
+//! long to wait after a failure ([`backoff`]). Finding addresses, asking servers and waiting are left to the edge.
+
+pub mod address;
+pub mod backoff;
+pub mod plan;
