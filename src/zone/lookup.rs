@@ -45,7 +45,7 @@ impl Zone {
     /// `rtype` matters in one place: at a delegation point itself a DS question is the parent's to answer (RFC
     /// 4035 section 3.1.4.1).
     pub fn lookup(&self, owner: &[u8], rtype: Rtype) -> Lookup<'_> {
-        if (self.cuts > 0 || self.dnames > 0)
+        if (self.special.cuts > 0 || self.special.dnames > 0)
             && let Some(redirect) = self.redirect(owner, rtype)
         {
             return redirect;

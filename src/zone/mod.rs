@@ -3,6 +3,7 @@
 //! A zone is a value: a change makes a new one that shares what did not change, and readers keep
 //! the old one for as long as they need it.
 
+mod build;
 mod changes;
 mod draft;
 mod key;
@@ -14,6 +15,7 @@ mod set;
 pub mod text;
 mod tree;
 
+pub use build::{Builder, Unchecked};
 pub use changes::{Changes, Record};
 pub use draft::Draft;
 pub use key::{Key, KeyBuf, name_of, parent_of};
@@ -38,8 +40,13 @@ pub struct Zone {
     apex_key: Key,
     serial: Serial,
     tree: Tree,
-    /// How many owners below the apex have NS records, and how many owners have DNAME records: while there are
-    /// none, a lookup need not look for them on its way.
+    special: Special,
+}
+
+/// How many owners below the apex have NS records, and how many owners have DNAME records: while there are
+/// none, a lookup need not look for them on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Special {
     cuts: usize,
     dnames: usize,
 }
@@ -60,27 +67,11 @@ impl Zone {
     ///
     /// Errors: a record outside the zone, no SOA at the apex.
     pub fn new(apex: &Name, records: impl IntoIterator<Item = Record>) -> Result<Zone, ZoneError> {
-        let mut zone = Zone {
-            apex: apex.to_lowercase(),
-            apex_key: Key::new(apex),
-            serial: Serial(0),
-            tree: Tree::default(),
-            cuts: 0,
-            dnames: 0,
-        };
-        let mut records = records.into_iter().peekable();
-        // Records mostly come owner by owner, so that each owner is built once.
-        while let Some(first) = records.next() {
-            let owner = first.owner.clone();
-            let mut node = zone.held(&owner)?;
-            add(&mut node, &first);
-            while let Some(record) = records.next_if(|record| record.owner == owner) {
-                add(&mut node, &record);
-            }
-            zone.put(&owner, &node);
+        let mut builder = Builder::new(apex);
+        for record in records {
+            builder.record(&record.owner, record.rtype, record.ttl, &record.rdata)?;
         }
-        zone.read_serial()?;
-        Ok(zone)
+        builder.finish().zone()
     }
 
     /// This zone after `changes`; itself it stays as it is. Takes time in proportion to the changes.
@@ -95,32 +86,51 @@ impl Zone {
     /// Carries out `changes`, as [`Zone::with`] does, in this very zone: what no other zone shares is changed in place.
     /// On an error it stays as it was.
     pub fn change(&mut self, changes: &Changes) -> Result<(), ZoneError> {
-        let mut nodes: BTreeMap<&Key, NodeBuf> = BTreeMap::new();
-        for record in &changes.removed {
-            let missing = || ZoneError::Missing(record.owner.name(), record.rtype);
-            let node = match nodes.entry(&record.owner) {
-                Entry::Occupied(entry) => entry.into_mut(),
-                Entry::Vacant(entry) => entry.insert(self.held(&record.owner).map_err(|_| missing())?),
-            };
-            let rrset = node.as_node().rrset(record.rtype).filter(|rrset| rrset.has(&record.rdata));
-            let left = rrset.ok_or_else(missing)?.minus(&record.rdata);
-            *node = node.as_node().with(left.as_rrset());
-        }
-        for record in &changes.added {
-            let node = match nodes.entry(&record.owner) {
-                Entry::Occupied(entry) => entry.into_mut(),
-                Entry::Vacant(entry) => entry.insert(self.held(&record.owner)?),
-            };
-            add(node, record);
-        }
+        let missing = |record: &Record| Err(ZoneError::Missing(record.owner.name(), record.rtype));
+        let nodes = self.after(changes, missing)?;
         if let Some(apex) = nodes.get(&self.apex_key) {
             let soa = apex.as_node().rrset(Rtype::SOA).and_then(soa_of).ok_or(ZoneError::NoSoa(self.apex))?;
             self.serial = Serial(soa.serial);
         }
-        for (owner, node) in &nodes {
-            self.put(owner, node);
-        }
+        nodes.iter().for_each(|(owner, node)| self.put(owner, node));
         Ok(())
+    }
+
+    /// What the owners that `changes` touch have after them; `missing` says what it means that a record to be removed is
+    /// not there.
+    fn after<'k>(
+        &self,
+        changes: &'k Changes,
+        missing: impl Fn(&Record) -> Result<(), ZoneError>,
+    ) -> Result<BTreeMap<&'k Key, NodeBuf>, ZoneError> {
+        let mut nodes: BTreeMap<&Key, NodeBuf> = BTreeMap::new();
+        for record in &changes.removed {
+            if self.relative(record.owner.as_bytes()).is_none() {
+                missing(record)?;
+                continue;
+            }
+            let node = self.touched(&mut nodes, &record.owner)?;
+            match node.as_node().rrset(record.rtype).filter(|rrset| rrset.has(&record.rdata)) {
+                Some(rrset) => *node = node.as_node().with(rrset.minus(&record.rdata).as_rrset()),
+                None => missing(record)?,
+            }
+        }
+        for record in &changes.added {
+            build::add(self.touched(&mut nodes, &record.owner)?, record.rtype, record.ttl, &record.rdata);
+        }
+        Ok(nodes)
+    }
+
+    /// What an owner is to have, to be changed.
+    fn touched<'n, 'k>(
+        &self,
+        nodes: &'n mut BTreeMap<&'k Key, NodeBuf>,
+        owner: &'k Key,
+    ) -> Result<&'n mut NodeBuf, ZoneError> {
+        Ok(match nodes.entry(owner) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(self.held(owner)?),
+        })
     }
 
     /// The name of the zone, in lower case.
@@ -195,11 +205,7 @@ impl Zone {
     fn put(&mut self, owner: &Key, new: &NodeBuf) {
         let Some(key) = owner.as_bytes().strip_prefix(self.apex_key.as_bytes()) else { return };
         let old = self.tree.get(key).unwrap_or(Node::EMPTY);
-        let has = |node: Node<'_>, rtype| usize::from(node.rrset(rtype).is_some());
-        if !key.is_empty() {
-            self.cuts = self.cuts + has(new.as_node(), Rtype::NS) - has(old, Rtype::NS);
-        }
-        self.dnames = self.dnames + has(new.as_node(), Rtype::DNAME) - has(old, Rtype::DNAME);
+        self.special.recount(key.is_empty(), old, new.as_node());
         self.tree.set(key, new.as_node());
     }
 
@@ -210,13 +216,15 @@ impl Zone {
     }
 }
 
-/// Adds a record to what its owner has.
-fn add(node: &mut NodeBuf, record: &Record) {
-    let rrset = match node.as_node().rrset(record.rtype) {
-        Some(rrset) => rrset.plus(record.ttl, &record.rdata),
-        None => RrsetBuf::one(record.rtype, record.ttl, &record.rdata),
-    };
-    *node = node.as_node().with(rrset.as_rrset());
+impl Special {
+    /// An owner, the apex or another, has other records than before.
+    fn recount(&mut self, apex: bool, old: Node<'_>, new: Node<'_>) {
+        let has = |node: Node<'_>, rtype| usize::from(node.rrset(rtype).is_some());
+        if !apex {
+            self.cuts = self.cuts + has(new, Rtype::NS) - has(old, Rtype::NS);
+        }
+        self.dnames = self.dnames + has(new, Rtype::DNAME) - has(old, Rtype::DNAME);
+    }
 }
 
 /// The first SOA of an RRset, read.

@@ -182,8 +182,13 @@ impl NodeBuf {
         Node(&self.0)
     }
 
+    /// Takes every RRset away, and keeps the room.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// Adds an RRset whose type comes after those that are there.
-    fn push(&mut self, rrset: Rrset<'_>) {
+    pub(super) fn push(&mut self, rrset: Rrset<'_>) {
         // A message or a journal frame is where records come from: none is near four gigabytes.
         let Ok(size) = u32::try_from(rrset.packed.len()) else { return };
         self.0.extend_from_slice(&rrset.rtype.0.to_le_bytes());

@@ -22,6 +22,10 @@
 //!   rest   the owner's RRsets, packed as in `rrset`
 //! ```
 
+mod bulk;
+
+pub(super) use bulk::{Bulk, Taken};
+
 use super::key::parent_of;
 use super::{Node, NodeBuf};
 use std::sync::Arc;
@@ -238,11 +242,16 @@ fn split<'t>(depth: u32, entries: impl Iterator<Item = (u8, &'t [u8])>) -> Slot 
             way.push((tag, octets));
         }
     }
-    Slot::Branch(Arc::new(ways.map(|entries| match entries.len() {
+    Slot::Branch(Arc::new(ways.map(|entries| grown(depth + 1, entries))))
+}
+
+/// What holds these entries at a depth.
+fn grown(depth: u32, entries: Vec<(u8, &[u8])>) -> Slot {
+    match entries.len() {
         0 => Slot::Empty,
-        count if count > LEAF && depth + 1 < DEEPEST => split(depth + 1, entries.into_iter()),
+        count if count > LEAF && depth < DEEPEST => split(depth, entries.into_iter()),
         _ => Slot::Leaf(Leaf::pack(entries.into_iter())),
-    })))
+    }
 }
 
 /// A packed leaf; the module's documentation has its octets.
@@ -387,13 +396,13 @@ mod tests {
     use crate::zone::RrsetBuf;
     use std::collections::BTreeMap;
 
-    fn node(text: &str) -> NodeBuf {
+    pub(super) fn node(text: &str) -> NodeBuf {
         let rrset = RrsetBuf::one(Rtype::TXT, Ttl::new(60), text.as_bytes());
         Node::EMPTY.with(rrset.as_rrset())
     }
 
     /// Every key that has an entry, ancestors included, with how many are right below it.
-    fn entries(tree: &Tree) -> BTreeMap<Vec<u8>, u32> {
+    pub(super) fn entries(tree: &Tree) -> BTreeMap<Vec<u8>, u32> {
         fn walk(slot: &Slot, into: &mut BTreeMap<Vec<u8>, u32>) {
             match slot {
                 Slot::Empty => {}
