@@ -43,11 +43,11 @@ fn commit(number: u32) -> Commit {
 /// The addresses that the store holds.
 fn hosts(dir: &Path) -> (DiskStore, HashSet<u32>) {
     let mut hosts = HashSet::new();
-    let mut load = |zone: dyndns::store::LoadedZone| {
-        hosts.extend(zone.records.iter().map(|record| u32::from_be_bytes(record.rdata[..].try_into().unwrap())));
-    };
-    let (store, _) = DiskStore::open(dir, &OPTIONS, &mut load).unwrap();
-    (store, hosts)
+    let opened = DiskStore::open(dir, &OPTIONS).unwrap();
+    for loaded in &opened.zones {
+        hosts.extend(loaded.zone.records().map(|record| u32::from_be_bytes(record.rdata[..].try_into().unwrap())));
+    }
+    (opened.store, hosts)
 }
 
 /// No test of its own: what the child process of the test below runs. Appends groups of one to three commits, and

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure to be seen")]
 
-use dyndns::store::{Actor, Commit, CommitKind, DiskStore, LoadedZone, Store, StoreError, StoreOptions};
+use dyndns::store::{Actor, Commit, CommitKind, DiskStore, Store, StoreError, StoreOptions};
 use dyndns::wire::{Name, Rtype, Ttl};
 use dyndns::zone::{Changes, Key, Record, Serial};
 use std::io::ErrorKind;
@@ -75,13 +75,11 @@ fn commit(number: u32) -> Commit {
 }
 
 fn open(dir: &Path) -> (DiskStore, usize) {
-    let mut records = 0;
-    let mut load = |zone: LoadedZone| records += zone.records.len();
-    let (store, notes) = DiskStore::open(dir, &OPTIONS, &mut load).unwrap();
-    for note in notes {
+    let opened = DiskStore::open(dir, &OPTIONS).unwrap();
+    for note in opened.notes {
         eprintln!("{note}");
     }
-    (store, records)
+    (opened.store, opened.zones.iter().map(|loaded| loaded.zone.records().count()).sum())
 }
 
 #[test]

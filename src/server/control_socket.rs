@@ -154,7 +154,7 @@ fn alone(state_dir: &Path, command: &Command) -> Result<Outcome, Error> {
         command => runtime.block_on(control.carry_out(command.clone())),
     };
     drop(control);
-    // The table is brought up to date as the store is dropped.
+    // The table has a moment to catch up as the store is dropped.
     let _ = writer.join();
     Ok(outcome)
 }

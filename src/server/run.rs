@@ -16,13 +16,13 @@ use crate::config::{self, Config, DEFAULT_LISTEN};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::query::{Limits, View};
-use crate::store::{DiskStore, StoreOptions};
+use crate::store::{DiskStore, LoadedZone, StoreOptions};
 use crate::sys::BestDatagrams;
 use crate::sys::notify::Notify;
 use crate::sys::pid_file::PidFile;
 use crate::update::Refusal;
 use crate::wire::Name;
-use crate::zone::{Record, Zone, ZoneSet};
+use crate::zone::{Record, ZoneSet};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ pub struct Ready {
     pub key_file: Option<PathBuf>,
 }
 
-/// How long a server that is told to end waits for updates under way.
+/// How long a server that is told to end waits for updates under way, and then for the table to close.
 const LAST_UPDATES: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT. `reload` reads the configuration again, at SIGHUP; `ready` is called once, when
@@ -190,27 +190,19 @@ fn listeners(addresses: &[SocketAddr]) -> Result<Vec<Listener>, Error> {
 /// Opens the store and reads every zone in it.
 pub(super) fn open(state_dir: &Path) -> Result<(DiskStore, ZoneSet), Error> {
     let cannot = |error| Error::usage("cannot open the state").because(error);
-    let mut zones = ZoneSet::default();
-    let mut broken = None;
-    let (store, notes) = DiskStore::open(state_dir, &StoreOptions::default(), &mut |loaded| match Zone::new(
-        &loaded.apex,
-        loaded.records,
-    ) {
-        Ok(zone) => {
-            tracing::info!(zone = %zone.apex(), serial = %zone.serial(), owners = zone.owners(), "zone loaded");
-            zones.insert(Arc::new(zone));
-        }
-        Err(error) => broken = Some((loaded.apex, error)),
-    })
-    .map_err(cannot)?;
-    for note in notes {
+    let opened = DiskStore::open(state_dir, &StoreOptions::default()).map_err(cannot)?;
+    for note in opened.notes {
         tracing::warn!("{note}");
     }
-    if let Some((apex, error)) = broken {
+    let mut zones = ZoneSet::default();
+    for LoadedZone { apex, zone } in opened.zones {
         let place = state_dir.display();
-        return Err(Error::usage(format!("cannot load zone {apex} from {place}")).because(error));
+        let cannot = |error| Error::usage(format!("cannot load zone {apex} from {place}")).because(error);
+        let zone = zone.zone().map_err(cannot)?;
+        tracing::info!(zone = %zone.apex(), serial = %zone.serial(), owners = zone.owners(), "zone loaded");
+        zones.insert(Arc::new(zone));
     }
-    Ok((store, zones))
+    Ok((opened.store, zones))
 }
 
 /// Zones to begin, and the fingerprints of the files they are read from.
@@ -318,12 +310,19 @@ fn renew(certificate: Option<&Certificate>, config: &Config) {
 
 /// Waits for the writer to finish what is queued, and closes the store.
 async fn end(writer: std::thread::JoinHandle<DiskStore>) {
-    let closed = tokio::task::spawn_blocking(move || writer.join().map(|store| store.sync_table()));
+    let ended = tokio::task::spawn_blocking(move || writer.join());
+    let store = match tokio::time::timeout(LAST_UPDATES, ended).await {
+        Ok(Ok(Ok(store))) => store,
+        Ok(_) => return tracing::error!("the writer ended by a defect; what was answered is in the journal"),
+        Err(_) => return tracing::warn!("updates were still under way; their senders have had no answer"),
+    };
+    let closed = tokio::task::spawn_blocking(move || store.close());
     match tokio::time::timeout(LAST_UPDATES, closed).await {
-        Ok(Ok(Ok(Ok(())))) => {}
-        Ok(Ok(Ok(Err(error)))) => tracing::error!("the table is not up to date; the next start catches up: {error}"),
-        Ok(_) => tracing::error!("the writer ended by a defect; what was answered is in the journal"),
-        Err(_) => tracing::warn!("updates were still under way; their senders have had no answer"),
+        Ok(Ok(0)) => {}
+        Ok(Ok(commits)) => {
+            tracing::info!(commits, "the table is behind the journal; the next start takes the rest from there");
+        }
+        _ => tracing::warn!("the table was not closed in time; the next start takes what it lacks from the journal"),
     }
 }
 

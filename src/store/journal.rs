@@ -45,6 +45,7 @@
 use super::disk::Disk;
 use super::encode::{self, Unreadable};
 use super::segment::{Chain, Frame, Frames, Group, HEADER, Header, HeaderError, Tail};
+use super::tail::Part;
 use super::{Commit, History, Logged, RecoveryNote, StoreError, select};
 use crate::wire::Name;
 use crate::zone::Serial;
@@ -182,6 +183,18 @@ impl Journal {
             }
         }
         Ok(())
+    }
+
+    /// The segments that hold frames from the sequence number `from` on, and any after them.
+    pub(super) fn parts(&self, from: u64) -> Vec<Part> {
+        let ends = (0..self.segments.len()).map(|index| self.end_of(index));
+        let parts = self.segments.iter().zip(ends).map(|(segment, end)| Part { path: segment.path.clone(), end });
+        parts.filter(|part| part.end > from).collect()
+    }
+
+    /// The newest segment and the sequence number after its last durable frame.
+    pub(super) fn newest(&self) -> Option<(&Path, u64)> {
+        self.segments.last().map(|segment| (segment.path.as_path(), self.next))
     }
 
     /// The commits of a zone, as [`super::Store::history`] has it. Reads back from the newest segment.

@@ -6,7 +6,8 @@
 //! Invariants:
 //! - When [`Store::append`] returns `Ok`, every commit of the group survives power loss. When it returns `Err`, none
 //!   of the group is part of the store, and the next append may work.
-//! - The table only ever holds what the journal made durable before. It may be thrown away at any time.
+//! - The table only ever holds what the journal made durable before. It may be thrown away at any time, and nobody
+//!   waits for it: neither an append nor a start.
 
 mod commit;
 mod disk;
@@ -21,12 +22,13 @@ mod power;
 mod recovery;
 mod segment;
 mod table;
+mod tail;
 
 pub use commit::{Actor, Commit, CommitKind};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use note::RecoveryNote;
-pub use recovery::{DiskStore, LoadedZone, StoreOptions};
+pub use recovery::{DiskStore, LoadedZone, Opened, StoreOptions};
 
 use crate::wire::Name;
 use crate::zone::Serial;

@@ -15,7 +15,7 @@ pub enum RecoveryNote {
         /// The sequence number that the unfinished commit would have had.
         commit: u64,
     },
-    /// The table lacked the journal's last commits and was caught up.
+    /// The table lacked the journal's last commits: they were taken from there, and the table catches up.
     TableBehind {
         /// How many.
         commits: u64,
@@ -27,7 +27,7 @@ pub enum RecoveryNote {
         /// Why.
         why: String,
     },
-    /// A table was made from the whole journal.
+    /// There was no table that could be used: all was taken from the journal, and a table is made from it.
     TableRebuilt {
         /// Of how many commits.
         commits: u64,
@@ -42,12 +42,14 @@ impl fmt::Display for RecoveryNote {
                 "journal tail cut: commit {commit} in {} was never finished and never answered; cut at octet {offset}",
                 path.display()
             ),
-            RecoveryNote::TableBehind { commits } => write!(f, "table caught up: {commits} commits from the journal"),
+            RecoveryNote::TableBehind { commits } => {
+                write!(f, "table behind: {commits} commits taken from the journal; it catches up meanwhile")
+            }
             RecoveryNote::TableSetAside { to, why } => {
                 write!(f, "table set aside as {}: {why}; it may be deleted", to.display())
             }
             RecoveryNote::TableRebuilt { commits } => {
-                write!(f, "table rebuilt: {commits} commits from the journal")
+                write!(f, "table rebuilt: {commits} commits taken from the journal; it catches up meanwhile")
             }
         }
     }

@@ -132,6 +132,7 @@ impl Group {
     }
 
     /// The octets of the commit at `place`.
+    #[cfg(test)]
     pub(super) fn payload(&self, place: &Place) -> &[u8] {
         self.octets.get(place.start + FRAME..place.end).unwrap_or_default()
     }
@@ -182,6 +183,12 @@ impl<'a> Frames<'a> {
     pub(super) fn new(octets: &'a [u8]) -> Result<Frames<'a>, HeaderError> {
         let header = Header::read(octets)?;
         Ok(Frames { octets, header, at: HEADER, seq: header.first, chain: header.chain })
+    }
+
+    /// The frames of a segment with this header that begin with `octets`, from the one with sequence number `seq` on,
+    /// which follows `chain`.
+    pub(super) fn resume(octets: &'a [u8], header: Header, seq: u64, chain: Chain) -> Frames<'a> {
+        Frames { octets, header, at: 0, seq, chain }
     }
 
     /// What the octets after the last whole frame are; asked once the iteration has ended.

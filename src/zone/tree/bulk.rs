@@ -1,5 +1,5 @@
 //! A tree made in one go of entries in key order: each leaf is packed once, where [`Tree::set`] would pack it at each
-//! of its entries. A million hosts take a fifth of the time so.
+//! of its entries.
 
 use super::{FAN, Node, Slot, Tree, grown, hash, is_wildcard, pack_entry, tag, way};
 
