@@ -20,6 +20,7 @@ mod note;
 #[cfg(test)]
 mod power;
 mod recovery;
+mod row;
 mod segment;
 mod table;
 mod tail;

@@ -9,10 +9,7 @@
 //! empty one ends the apex: a zone is one range, a subtree in it is one range, in canonical order, and a zone
 //! below another does not mix with it.
 //!
-//! | a value                                                                                                     |
-//! |-------------------------------------------------------------------------------------------------------------|
-//! | 1 octet: form, 1                                                                                            |
-//! | per run of records of one type and TTL: type (2), TTL (4), how many (4), per record: length of the data (2), data |
+//! A value is what [`super::row`] writes.
 //!
 //! Keys of the table's own begin with 01 FF, which no reversed name does: `01 FF 'z'` and an apex is a zone that
 //! exists, its value the apex in wire form and in the case it was given; `01 FF 'm'` is the mark:
@@ -28,10 +25,11 @@
 //! records, and all removals of a commit go before its additions, so a commit applied again over its own half gives what it
 //! would have given in one go.
 
-use super::encode::{self, Input, Unreadable, push_short};
+use super::encode::{self, Input, Unreadable};
+use super::row::{Owner, read_value, runs, value_of};
 use super::segment::Chain;
 use super::{Commit, CommitKind, LoadedZone};
-use crate::wire::{Name, Rtype, Ttl};
+use crate::wire::Name;
 use crate::zone::{self, Key};
 use sha2::{Digest, Sha256};
 use std::collections::btree_map::Entry;
@@ -96,9 +94,6 @@ enum Value {
     Octets(Vec<u8>),
     Gone,
 }
-
-/// The records of one owner: types and data in order, each with its TTL.
-type Owner = BTreeMap<(Rtype, Box<[u8]>), Ttl>;
 
 /// Keys in one batch. Batches of 10,000 keys have been seen to cost gigabytes of memory in sled, and batches of 64 none.
 const BATCH: usize = 64;
@@ -363,7 +358,7 @@ impl Table {
             }
             let octets = match value {
                 Value::Owner(owner) if owner.is_empty() => None,
-                Value::Owner(owner) => Some(value_of(&owner)?),
+                Value::Owner(owner) => Some(value_of(&owner).ok_or_else(|| unusable("a record is over 65535 octets"))?),
                 Value::Octets(octets) => Some(octets),
                 Value::Gone => None,
             };
@@ -485,56 +480,6 @@ fn weight(key: &[u8], value: &[u8]) -> u64 {
     hash.update(key);
     hash.update(value);
     hash.finalize().iter().take(8).fold(0, |sum, octet| sum << 8 | u64::from(*octet))
-}
-
-fn value_of(owner: &Owner) -> Result<Vec<u8>, TableError> {
-    let mut out = vec![FORM];
-    let mut records = owner.iter().peekable();
-    while let Some(((rtype, rdata), ttl)) = records.next() {
-        out.extend_from_slice(&rtype.0.to_be_bytes());
-        out.extend_from_slice(&ttl.seconds().to_be_bytes());
-        let count_at = out.len();
-        out.extend_from_slice(&[0; 4]);
-        let mut count = 1u32;
-        push_short(&mut out, rdata).ok_or_else(|| unusable("a record is over 65535 octets"))?;
-        while let Some(((_, rdata), _)) = records.next_if(|((next, _), after)| next == rtype && *after == ttl) {
-            count += 1;
-            push_short(&mut out, rdata).ok_or_else(|| unusable("a record is over 65535 octets"))?;
-        }
-        if let Some(place) = out.get_mut(count_at..count_at + 4) {
-            place.copy_from_slice(&count.to_be_bytes());
-        }
-    }
-    Ok(out)
-}
-
-fn read_value(octets: &[u8], mut each: impl FnMut(Rtype, Ttl, &[u8])) -> Option<()> {
-    for (rtype, ttl, rdatas) in runs(octets)? {
-        rdatas.into_iter().for_each(|rdata| each(rtype, ttl, rdata));
-    }
-    Some(())
-}
-
-/// The runs of records in a value; what does not follow the format ends them, and the checksum shows it.
-fn runs(octets: &[u8]) -> Option<impl Iterator<Item = (Rtype, Ttl, impl Iterator<Item = &[u8]>)>> {
-    let mut input = Input(octets);
-    (input.u8()? == FORM).then_some(())?;
-    Some(std::iter::from_fn(move || {
-        let (rtype, ttl, count) = (Rtype(input.u16()?), Ttl::new(input.u32()?), input.u32()?);
-        let mut run = Input(input.0);
-        for _ in 0..count {
-            input.short()?;
-        }
-        let mut left = count;
-        Some((
-            rtype,
-            ttl,
-            std::iter::from_fn(move || {
-                left = left.checked_sub(1)?;
-                run.short()
-            }),
-        ))
-    }))
 }
 
 /// The next key and value of those that [`Table::read`] passes from thread to thread.

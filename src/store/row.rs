@@ -1,0 +1,71 @@
+//! The records of one owner as the table holds them: the value of a key.
+//!
+//! | octets | a value                                                                                         |
+//! |--------|-------------------------------------------------------------------------------------------------|
+//! | 1      | form: 1                                                                                         |
+//! |        | then for each run of records of one type and TTL:                                               |
+//! | 2      | type                                                                                            |
+//! | 4      | TTL                                                                                             |
+//! | 4      | how many records                                                                                |
+//! | 2 + n  | for each of them the length of its data, and the data                                           |
+
+use super::encode::{Input, push_short};
+use crate::wire::{Rtype, Ttl};
+use std::collections::BTreeMap;
+
+/// The records of one owner: types and data in order, each with its TTL.
+pub(super) type Owner = BTreeMap<(Rtype, Box<[u8]>), Ttl>;
+
+const FORM: u8 = 1;
+
+/// The octets of an owner's records; `None` where a record is over 65,535 octets.
+pub(super) fn value_of(owner: &Owner) -> Option<Vec<u8>> {
+    let mut out = vec![FORM];
+    let mut records = owner.iter().peekable();
+    while let Some(((rtype, rdata), ttl)) = records.next() {
+        out.extend_from_slice(&rtype.0.to_be_bytes());
+        out.extend_from_slice(&ttl.seconds().to_be_bytes());
+        let count_at = out.len();
+        out.extend_from_slice(&[0; 4]);
+        let mut count = 1u32;
+        push_short(&mut out, rdata)?;
+        while let Some(((_, rdata), _)) = records.next_if(|((next, _), after)| next == rtype && *after == ttl) {
+            count += 1;
+            push_short(&mut out, rdata)?;
+        }
+        if let Some(place) = out.get_mut(count_at..count_at + 4) {
+            place.copy_from_slice(&count.to_be_bytes());
+        }
+    }
+    Some(out)
+}
+
+/// Calls `each` with every record of a value; `None` where it does not begin as the format says.
+pub(super) fn read_value(octets: &[u8], mut each: impl FnMut(Rtype, Ttl, &[u8])) -> Option<()> {
+    for (rtype, ttl, rdatas) in runs(octets)? {
+        rdatas.into_iter().for_each(|rdata| each(rtype, ttl, rdata));
+    }
+    Some(())
+}
+
+/// The runs of records in a value; what does not follow the format ends them, and the checksum shows it.
+pub(super) fn runs(octets: &[u8]) -> Option<impl Iterator<Item = (Rtype, Ttl, impl Iterator<Item = &[u8]>)>> {
+    let mut input = Input(octets);
+    (input.u8()? == FORM).then_some(())?;
+    Some(std::iter::from_fn(move || {
+        let (rtype, ttl, count) = (Rtype(input.u16()?), Ttl::new(input.u32()?), input.u32()?);
+        let mut run = Input(input.0);
+        for _ in 0..count {
+            input.short()?;
+        }
+        let mut left = count;
+        Some((
+            rtype,
+            ttl,
+            std::iter::from_fn(move || {
+                left = left.checked_sub(1)?;
+                run.short()
+            }),
+        ))
+    }))
+}
