@@ -16,6 +16,7 @@ pub(crate) const SERVFAIL: u8 = 2;
 pub(crate) const NXDOMAIN: u8 = 3;
 pub(crate) const REFUSED: u8 = 5;
 pub(crate) const NOTAUTH: u8 = 9;
+pub(crate) const NOTZONE: u8 = 10;
 
 /// A question without anything else; the RD bit is clear.
 pub(crate) fn query(id: u16, name: &str, rtype: Rtype) -> Vec<u8> {

@@ -5,11 +5,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
     reason = "each test uses a part of this, and in a test a panic is the failure to be seen"
 )]
 
 pub(crate) mod client;
 pub(crate) mod exchange;
+pub(crate) mod load;
 pub(crate) mod message;
 
 use std::io::{BufRead, BufReader, Read};
@@ -77,12 +79,14 @@ impl Server {
 
     /// All lines that this process has written so far, to standard output and standard error.
     pub(crate) fn log(&self) -> String {
-        self.output.state.lock().unwrap().lines.join("\n")
+        self.output.text()
     }
 
     /// Waits for a line that contains `text` and returns it; one that was written before counts.
     pub(crate) fn wait_for_log(&self, text: &str) -> String {
-        self.output.wait_for(|line| line.contains(text)).unwrap_or_else(|| panic!("no `{text}` in:\n{}", self.log()))
+        self.output
+            .wait_for(DEADLINE, |line| line.contains(text))
+            .unwrap_or_else(|| panic!("no `{text}` in:\n{}", self.log()))
     }
 
     /// Sends a signal, as `TERM`.
@@ -123,7 +127,7 @@ impl Server {
         const LISTENING: &str = "listening on UDP and TCP address=";
         let expected = self.arguments.iter().filter(|argument| *argument == "--listen").count();
         let mut addresses = Vec::new();
-        let ready = self.output.wait_for(|line| {
+        let ready = self.output.wait_for(DEADLINE, |line| {
             if let Some(places) = line.strip_prefix(GREETING) {
                 addresses = places.split(", ").map(|place| place.parse().unwrap()).collect();
                 return true;
@@ -147,9 +151,9 @@ impl Drop for Server {
     }
 }
 
-/// The lines of both output streams, as they come.
+/// The lines of both output streams of a process, as they come.
 #[derive(Debug, Default)]
-struct Lines {
+pub(crate) struct Lines {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -162,7 +166,8 @@ struct State {
 }
 
 impl Lines {
-    fn gather(self: &Arc<Lines>, stream: impl Read + Send + 'static) {
+    /// Reads a stream in a thread of its own.
+    pub(crate) fn gather(self: &Arc<Lines>, stream: impl Read + Send + 'static) {
         let lines = Arc::clone(self);
         std::thread::spawn(move || {
             for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
@@ -174,8 +179,14 @@ impl Lines {
         });
     }
 
-    /// The first line that fits; each is looked at once, in order. `None` after the deadline or the end.
-    fn wait_for(&self, mut fits: impl FnMut(&str) -> bool) -> Option<String> {
+    /// All lines so far.
+    pub(crate) fn text(&self) -> String {
+        self.state.lock().unwrap().lines.join("\n")
+    }
+
+    /// The first line that fits; each is looked at once, in order. `None` after the end, or where none comes for
+    /// so long.
+    pub(crate) fn wait_for(&self, deadline: Duration, mut fits: impl FnMut(&str) -> bool) -> Option<String> {
         let mut seen = 0;
         let mut state = self.state.lock().unwrap();
         loop {
@@ -188,7 +199,7 @@ impl Lines {
             if state.ended == 2 {
                 return None;
             }
-            let (next, timeout) = self.changed.wait_timeout(state, DEADLINE).unwrap();
+            let (next, timeout) = self.changed.wait_timeout(state, deadline).unwrap();
             state = next;
             if timeout.timed_out() {
                 return None;
