@@ -58,6 +58,8 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// The answer to `version.bind`, at most 255 octets; without one it is refused.
     pub version_bind: Option<String>,
+    /// The name that answers with the asker's address.
+    pub whoami: Option<Name>,
     /// Bounds on TCP, and on what else has connections.
     pub tcp: TcpLimits,
     /// DNS over TLS, HTTPS and QUIC, where there is a certificate for them.
@@ -264,6 +266,7 @@ impl Config {
             },
             pid_file: flags.pid_file.clone().or(settings.pid_file),
             version_bind: settings.version_bind,
+            whoami: settings.whoami,
             tcp: TcpLimits {
                 connections: settings.tcp_connections,
                 per_address: settings.tcp_connections_per_address,

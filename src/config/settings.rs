@@ -20,6 +20,7 @@ pub(super) struct Settings {
     pub(super) log_level: LogLevel,
     pub(super) pid_file: Option<PathBuf>,
     pub(super) version_bind: Option<String>,
+    pub(super) whoami: Option<Name>,
     pub(super) tcp_connections: usize,
     pub(super) tcp_connections_per_address: usize,
     pub(super) tcp_idle_timeout: u32,
@@ -162,6 +163,14 @@ pub(super) const OPTIONS: &[Setting<Settings>] = &[
             settings.version_bind = Some(text.to_string());
             Ok(())
         },
+    },
+    Setting {
+        name: "whoami",
+        form: "domain name",
+        default: Preset::Words("no such name"),
+        doc: "The name whose A, AAAA and TXT records are the address that the question came from, with a TTL of 0. \
+              dyndns update and dyndns agent ask whoami.ZONE where they are told nothing else.",
+        set: |settings, field| set(&mut settings.whoami, field.parse(Name::parse)),
     },
     Setting {
         name: "tcp-connections",

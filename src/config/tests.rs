@@ -108,7 +108,7 @@ fn every_option_can_be_set() {
                 "etc/x.toml",
                 "listen = [\"192.0.2.1:53\", \"[2001:db8::1]:53\"]\nstate-dir = \"/var/lib/dyndns\"\n\
                  key-dir = \"/etc/keys\"\nlog-file = \"log\"\nlog-format = \"json\"\nlog-level = \"debug\"\n\
-                 pid-file = \"../pid\"\nversion-bind = \"none of your business\"\ntcp-connections = 7\n\
+                 pid-file = \"../pid\"\nversion-bind = \"none of your business\"\nwhoami = \"me.example\"\ntcp-connections = 7\n\
                  tcp-connections-per-address = 3\ntcp-idle-timeout = 2\nudp-size = 4_096\nudp-workers = 3\n\
                  key = []\nzone = []\n",
             )),
@@ -123,6 +123,7 @@ fn every_option_can_be_set() {
     assert_eq!(config.log, log);
     assert_eq!(config.pid_file, Some(place.path("etc/../pid")));
     assert_eq!(config.version_bind.as_deref(), Some("none of your business"));
+    assert_eq!(config.whoami, Some(Name::parse("me.example").unwrap()));
     assert_eq!(config.tcp, TcpLimits { connections: 7, per_address: 3, idle_timeout: Duration::from_secs(2) });
     assert_eq!(config.udp_size, 4096);
     assert_eq!(config.udp_workers.get(), 3);

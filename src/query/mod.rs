@@ -6,11 +6,13 @@
 mod answer;
 mod reply;
 mod respond;
+mod whoami;
 
 pub use reply::{Reply, refuse, reject, reply_with};
 pub use respond::{Reason, Verdict, respond};
 
 use crate::tsig::Keyring;
+use crate::wire::Name;
 use crate::zone::ZoneSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,12 +35,14 @@ pub struct Limits {
     pub udp_size: u16,
     /// The text that `version.bind` of class CH answers; without one it is refused.
     pub version: Option<String>,
+    /// The name that answers with the asker's own address.
+    pub whoami: Option<Name>,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         // 1,232 octets pass every IPv6 path unfragmented: 1,280 less the IPv6 and UDP headers.
-        Limits { udp_size: 1232, version: None }
+        Limits { udp_size: 1232, version: None, whoami: None }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::answer::{Outcome, answer};
 use super::reply::{Reply, refuse, reject, signed};
-use super::{Peer, Transport, View};
+use super::whoami::whoami;
+use super::{Peer, View};
 use crate::tsig;
 use crate::wire::{Class, Flags, Header, Message, Name, NameRef, Opcode, Owner, Place, Question, Rcode, Rtype, Ttl};
 
@@ -117,7 +118,7 @@ pub fn respond(view: &View, peer: Peer, now: u64, bytes: &[u8], buffer: &mut [u8
     let Ok(mut reply) = Reply::new(&message, &view.limits, peer.transport, signature, buffer) else {
         return Verdict::Drop(Reason::NoRoom);
     };
-    let reason = fill(view, peer.transport, &message, question.as_ref(), &mut reply);
+    let reason = fill(view, peer, &message, question.as_ref(), &mut reply);
     let len = reply.finish();
     match signed(signer.as_mut(), buffer, len, now) {
         Some(len) => Verdict::Reply(len, reason),
@@ -128,7 +129,7 @@ pub fn respond(view: &View, peer: Peer, now: u64, bytes: &[u8], buffer: &mut [u8
 /// Fills a reply whose question, if the query has exactly one, stands.
 fn fill(
     view: &View,
-    transport: Transport,
+    peer: Peer,
     message: &Message<'_>,
     question: Option<&Question<NameRef<'_>>>,
     reply: &mut Reply<'_>,
@@ -158,7 +159,14 @@ fn fill(
         Class::CH => return chaos(view, question, reply),
         _ => return stop(Rcode::REFUSED, Reason::ClassRefused),
     }
-    let Outcome { rcode, reason, authoritative } = answer(&view.zones, question, transport, &mut reply.composer);
+    if view.limits.whoami.as_ref().is_some_and(|name| question.name == name.as_name_ref()) {
+        let reason = whoami(peer.address.ip(), question.rtype, reply);
+        if question.class == Class::IN {
+            reply.composer.set(Flags::AA);
+        }
+        return reason;
+    }
+    let Outcome { rcode, reason, authoritative } = answer(&view.zones, question, peer.transport, &mut reply.composer);
     reply.set_rcode(rcode);
     // RFC 1034 section 4.3.2: an answer to class ANY cannot be known to be all there is.
     if authoritative && question.class == Class::IN {
@@ -179,15 +187,8 @@ fn chaos(view: &View, question: &Question<NameRef<'_>>, reply: &mut Reply<'_>) -
     if !matches!(question.rtype, Rtype::TXT | Rtype::ANY) {
         return Reason::NoData;
     }
-    let text = version.as_bytes().get(..version.len().min(255)).unwrap_or_default();
-    let mut rdata = [0; 256];
-    if let (Some((length, rest)), Ok(size)) = (rdata.split_first_mut(), u8::try_from(text.len())) {
-        *length = size;
-        if let Some(room) = rest.get_mut(..text.len()) {
-            room.copy_from_slice(text);
-        }
-    }
-    let rdata = rdata.get(..=text.len()).unwrap_or_default();
+    let (rdata, len) = txt(version.as_bytes());
+    let rdata = rdata.get(..len).unwrap_or_default();
     match reply.composer.record(Place::Answer, Owner::Asked(0), Rtype::TXT, Class::CH, Ttl::new(0), rdata) {
         Ok(()) => Reason::Answered,
         Err(_) => {
@@ -195,4 +196,17 @@ fn chaos(view: &View, question: &Question<NameRef<'_>>, reply: &mut Reply<'_>) -
             Reason::Truncated
         }
     }
+}
+
+/// The data of a TXT record of one string, of which 255 octets have room, and how long it is.
+pub(super) fn txt(text: &[u8]) -> ([u8; 256], usize) {
+    let text = text.get(..text.len().min(255)).unwrap_or_default();
+    let mut rdata = [0; 256];
+    if let (Some((length, rest)), Ok(size)) = (rdata.split_first_mut(), u8::try_from(text.len())) {
+        *length = size;
+        if let Some(room) = rest.get_mut(..text.len()) {
+            room.copy_from_slice(text);
+        }
+    }
+    (rdata, text.len() + 1)
 }

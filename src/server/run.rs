@@ -327,7 +327,7 @@ async fn end(writer: std::thread::JoinHandle<DiskStore>) {
 }
 
 fn limits(config: &Config) -> Limits {
-    Limits { udp_size: config.udp_size, version: config.version_bind.clone() }
+    Limits { udp_size: config.udp_size, version: config.version_bind.clone(), whoami: config.whoami }
 }
 
 /// What the process is told from outside.

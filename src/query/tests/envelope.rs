@@ -122,6 +122,33 @@ fn the_version_is_told_only_if_the_operator_gave_one() {
     assert_eq!(asked("other.bind TXT CH"), "REFUSED");
 }
 
+#[test]
+fn whoever_asks_for_the_whoami_name_is_told_his_own_address() {
+    let name = Some(Name::parse("whoami.example.com").unwrap());
+    let told = View { limits: Arc::new(Limits { whoami: name, ..Limits::default() }), ..view(&[ZONE]) };
+    let asked = |source: &str, text: &str| {
+        let mut buffer = vec![0; 4096];
+        let peer = Peer { address: source.parse().unwrap(), transport: Transport::Udp };
+        let Verdict::Reply(len, _) = respond(&told, peer, NOW, &query(text, None), &mut buffer) else { panic!() };
+        self::text(&buffer[..len])
+    };
+    let (v4, v6) = ("198.51.100.7:5353", "[2001:db8::7]:5353");
+    assert_eq!(asked(v4, "WhoAmI.example.com A"), "NOERROR aa\n= WhoAmI.example.com 0 A 198.51.100.7");
+    assert_eq!(asked(v6, "whoami.example.com AAAA"), "NOERROR aa\n= whoami.example.com 0 AAAA 2001:db8::7");
+    assert_eq!(asked(v4, "whoami.example.com TXT"), "NOERROR aa\n= whoami.example.com 0 TXT \"198.51.100.7\"");
+    assert_eq!(asked(v6, "whoami.example.com TXT"), "NOERROR aa\n= whoami.example.com 0 TXT \"2001:db8::7\"");
+    // What there is none of is not kept by anyone: no SOA comes with it.
+    assert_eq!(asked(v4, "whoami.example.com AAAA"), "NOERROR aa");
+    assert_eq!(asked(v6, "whoami.example.com MX"), "NOERROR aa");
+    assert_eq!(asked(v6, "whoami.example.com ANY"), "NOERROR aa\n= whoami.example.com 0 AAAA 2001:db8::7");
+    // A socket of both families tells IPv4 in the form of RFC 4291 section 2.5.5.2.
+    assert_eq!(
+        asked("[::ffff:198.51.100.7]:53", "whoami.example.com A ANY"),
+        "NOERROR\n= whoami.example.com 0 A 198.51.100.7"
+    );
+    assert_eq!(asked(v4, "x.whoami.example.com A"), format!("NXDOMAIN aa\n{SOA}"));
+}
+
 /// The question, signed at NOW, and a view that knows the key.
 fn signed(zone: &str, asked: &str, edns: Option<u16>) -> (View, Vec<u8>, TsigKey, crate::tsig::Mac) {
     let key = TsigKey::parse("laptop:c2VjcmV0").unwrap();
