@@ -54,6 +54,11 @@ pub enum StoreError {
         /// What sled said.
         why: String,
     },
+    /// The table is so far behind the journal that appends wait for it.
+    TableOverloaded {
+        /// The table's directory.
+        path: PathBuf,
+    },
     /// The table failed, and making it anew did not help.
     Table {
         /// The table's directory.
@@ -113,6 +118,12 @@ impl fmt::Display for StoreError {
                 f,
                 "table {} stopped following the journal: {why}; updates go on and nothing is lost: check the disk, the \
                  next start catches up",
+                path.display()
+            ),
+            StoreError::TableOverloaded { path } => write!(
+                f,
+                "table {} is too far behind the journal: updates come faster than it can follow and wait for it; give it \
+                 a faster disk or another processor",
                 path.display()
             ),
             StoreError::Table { path, why } => write!(

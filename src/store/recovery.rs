@@ -139,6 +139,7 @@ impl DiskStore {
 
 impl Store for DiskStore {
     fn append(&mut self, commits: &[Commit]) -> Result<u64, StoreError> {
+        self.follower.wait_for_room();
         self.journal.append(commits)?;
         // Only what is durable: a table that knew more than the journal would be thrown away at the next start.
         if let Some((path, end)) = self.journal.newest() {
@@ -156,8 +157,11 @@ impl Store for DiskStore {
     }
 
     fn table_fault(&mut self) -> Option<StoreError> {
-        let why = self.follower.fault()?;
-        Some(StoreError::TableStopped { path: self.table.clone(), why })
+        let path = || self.table.clone();
+        match self.follower.fault() {
+            Some(why) => Some(StoreError::TableStopped { path: path(), why }),
+            None => self.follower.overloaded().then(|| StoreError::TableOverloaded { path: path() }),
+        }
     }
 }
 
