@@ -1,7 +1,7 @@
 //! `dyndns key`: key files in the form that `nsupdate -k` and `dig -k` read.
 
 use super::Places;
-use crate::config::{self, Config};
+use crate::config::{self, Config, HttpUser};
 use crate::error::Error;
 use crate::tsig::Algorithm;
 use crate::wire::Name;
@@ -28,7 +28,28 @@ pub(super) enum Key {
         #[command(flatten)]
         places: Places,
     },
-    /// List the keys: name, algorithm, file
+    /// Make a password for the HTTP door and print it, this once
+    ///
+    /// The user may change what the key of the same name may; only a hash of the password (argon2id) is kept.
+    AddHttp {
+        /// The user's name
+        #[arg(value_parser = key_name)]
+        name: Name,
+        /// Print user and password as one word, for "Authorization: Bearer" or token=
+        #[arg(long)]
+        token: bool,
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Take the password of a user of the HTTP door away
+    RemoveHttp {
+        /// The user's name
+        #[arg(value_parser = key_name)]
+        name: Name,
+        #[command(flatten)]
+        places: Places,
+    },
+    /// List the keys: name, algorithm, file; then the users of the HTTP door
     List {
         #[command(flatten)]
         places: Places,
@@ -54,9 +75,21 @@ impl Key {
                 let path = directory.create(&config::new_key(name, algorithm)?)?;
                 super::print(&format!("{}\n", path.display()))
             }
+            Key::AddHttp { name, token, places } => {
+                let (user, password) = HttpUser::random(name)?;
+                Config::key_directory(&places.into())?.create_http(&user)?;
+                let secret = if token { user.token(&password) } else { password };
+                super::print(&format!("{}\n", secret.as_str()))
+            }
+            Key::RemoveHttp { name, places } => {
+                let path = Config::key_directory(&places.into())?.remove_http(&name)?;
+                let _ = writeln!(io::stderr(), "a running server lets {name:#} in until it reloads (SIGHUP)");
+                super::print(&format!("{}\n", path.display()))
+            }
             Key::List { places } => {
                 let mut lines = String::new();
-                for file in Config::key_directory(&places.into())?.read()? {
+                let directory = Config::key_directory(&places.into())?;
+                for file in directory.read()? {
                     for key in &file.keys {
                         lines.push_str(&format!("{:#} {} {}\n", key.name, key.algorithm, file.path.display()));
                     }
@@ -64,6 +97,9 @@ impl Key {
                         let path = file.path.display();
                         let _ = writeln!(io::stderr(), "warning: every user can read {path}; chmod 600 {path}");
                     }
+                }
+                for (user, path) in directory.read_http()? {
+                    lines.push_str(&format!("{:#} http {}\n", user.name, path.display()));
                 }
                 super::print(&lines)
             }

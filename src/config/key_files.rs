@@ -1,5 +1,6 @@
 //! Key files on disk: where they lie, who may read them, how one is made.
 
+use super::http::HttpUser;
 use crate::error::Error;
 use crate::tsig::TsigKey;
 use crate::wire::Name;
@@ -14,6 +15,9 @@ use zeroize::Zeroizing;
 pub struct KeyDirectory {
     path: PathBuf,
 }
+
+/// What the files of the HTTP door's users end in: the hash of the password, and nothing else.
+const HTTP: &str = "http";
 
 /// A key file that has been read.
 #[derive(Debug)]
@@ -43,6 +47,11 @@ impl KeyDirectory {
 
     /// Reads every `*.key` file, in the order of their names. A directory that is not there has none.
     pub fn read(&self) -> Result<Vec<KeyFile>, Error> {
+        self.files("key")?.iter().map(|path| read_key_file(path)).collect()
+    }
+
+    /// The files of this extension, in the order of their names.
+    fn files(&self, wanted: &str) -> Result<Vec<PathBuf>, Error> {
         let cannot = |error| {
             Error::usage(format!("cannot read key directory {}", self.path.display()))
                 .because(error)
@@ -56,17 +65,43 @@ impl KeyDirectory {
         for entry in entries {
             let path = entry.map_err(cannot)?.path();
             let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-            if path.extension().is_some_and(|extension| extension == "key") && !hidden {
+            if path.extension().is_some_and(|extension| extension == wanted) && !hidden {
                 paths.push(path);
             }
         }
         paths.sort();
-        paths.iter().map(|path| read_key_file(path)).collect()
+        Ok(paths)
     }
 
     /// Writes a new key's file and returns its path; a file that is there already is left alone.
     pub fn create(&self, key: &TsigKey) -> Result<PathBuf, Error> {
-        let path = self.file_of(&key.name)?;
+        let remedy = format!("remove it first with: dyndns key remove {}", key.name);
+        self.write_new(&key.name, "key", key.to_key_file().as_bytes(), &remedy)
+    }
+
+    /// Writes the file of a new user of the HTTP door and returns its path; one that is there already is left alone.
+    pub fn create_http(&self, user: &HttpUser) -> Result<PathBuf, Error> {
+        let line = format!("{}\n", user.hash());
+        let remedy = format!("remove it first with: dyndns key remove-http {}", user.name);
+        self.write_new(&user.name, HTTP, line.as_bytes(), &remedy)
+    }
+
+    /// Reads every user of the HTTP door and where it is, in the order of their names. A directory that is not there
+    /// has none.
+    pub fn read_http(&self) -> Result<Vec<(HttpUser, PathBuf)>, Error> {
+        let read = |path: &PathBuf| {
+            let cannot = || Error::usage(format!("cannot read password file {}", path.display()));
+            let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let name = Name::parse(name).map_err(|error| cannot().because(error))?;
+            let (text, _) = read_secret(path).map_err(|error| cannot().because(error))?;
+            let user = HttpUser::from_hash(name, text.trim()).map_err(|error| cannot().because(error))?;
+            Ok((user, path.clone()))
+        };
+        self.files(HTTP)?.iter().map(read).collect()
+    }
+
+    fn write_new(&self, name: &Name, extension: &str, octets: &[u8], remedy: &str) -> Result<PathBuf, Error> {
+        let path = self.path.join(format!("{}.{extension}", file_stem(name)?));
         let cannot =
             |error: io::Error| Error::usage(format!("cannot write key file {}", path.display())).because(error);
         DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(|error| {
@@ -76,8 +111,8 @@ impl KeyDirectory {
         })?;
         // Whole under another name first, then linked: nobody ever sees half a key, and a link, unlike a
         // rename, never replaces a key that is there.
-        let draft = self.path.join(format!(".{}.{}", file_stem(&key.name)?, std::process::id()));
-        let written = write_secret(&draft, key.to_key_file().as_bytes(), &self.path)
+        let draft = self.path.join(format!(".{}.{}", file_stem(name)?, std::process::id()));
+        let written = write_secret(&draft, octets, &self.path)
             .and_then(|()| fs::hard_link(&draft, &path))
             .and_then(|()| File::open(&self.path)?.sync_all());
         let removed = match fs::remove_file(&draft) {
@@ -87,8 +122,8 @@ impl KeyDirectory {
         match written.and(removed) {
             Ok(()) => Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(Error::refused(format!("cannot make key {:#}: {} is there already", key.name, path.display()))
-                    .remedy(format!("remove it first with: dyndns key remove {}", key.name)))
+                Err(Error::refused(format!("cannot make key {name:#}: {} is there already", path.display()))
+                    .remedy(remedy))
             }
             Err(error) => Err(cannot(error)),
         }
@@ -105,10 +140,24 @@ impl KeyDirectory {
             return Err(Error::refused(format!("{} holds other keys beside {name:#}", file.path.display()))
                 .remedy("take it out of the file by hand"));
         }
-        let cannot = |error| Error::usage(format!("cannot remove key file {}", file.path.display())).because(error);
-        fs::remove_file(&file.path).map_err(cannot)?;
+        self.remove_file(file.path)
+    }
+
+    /// Removes the file of a user of the HTTP door and returns its path.
+    pub fn remove_http(&self, name: &Name) -> Result<PathBuf, Error> {
+        let path = self.path.join(format!("{}.{HTTP}", file_stem(name)?));
+        if !path.exists() {
+            let text = format!("no user {name:#} of the HTTP door in {}", self.path.display());
+            return Err(Error::refused(text).remedy(format!("its files there end in .{HTTP}")));
+        }
+        self.remove_file(path)
+    }
+
+    fn remove_file(&self, path: PathBuf) -> Result<PathBuf, Error> {
+        let cannot = |error| Error::usage(format!("cannot remove {}", path.display())).because(error);
+        fs::remove_file(&path).map_err(cannot)?;
         File::open(&self.path).and_then(|directory| directory.sync_all()).map_err(cannot)?;
-        Ok(file.path)
+        Ok(path)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The options as text for the manual, from the tables they are read by.
 
 use super::file::{Preset, Setting};
+use super::http::HTTP_OPTIONS;
 use super::settings::{GRANT_OPTIONS, KEY_OPTIONS, OPTIONS, TLS_OPTIONS, ZONE_OPTIONS};
 
 /// One table of options.
@@ -28,6 +29,7 @@ pub fn manual() -> Vec<Section> {
     vec![
         section("Top level", OPTIONS),
         section("[tls]", TLS_OPTIONS),
+        section("[http]", HTTP_OPTIONS),
         section("[[key]]", KEY_OPTIONS),
         section("[[zone]]", ZONE_OPTIONS),
         section("grants in [[zone]]", GRANT_OPTIONS),

@@ -7,9 +7,11 @@
 //! Each option is declared once, in `settings`.
 
 mod file;
+mod http;
 mod key_files;
 mod keys;
 mod manual;
+mod network;
 mod settings;
 mod tls;
 mod zone_file;
@@ -18,8 +20,10 @@ mod zones;
 #[cfg(test)]
 mod tests;
 
+pub use http::{HttpConfig, HttpUser};
 pub use key_files::{KeyDirectory, KeyFile, key_of_file};
 pub use manual::manual;
+pub use network::Network;
 pub(crate) use settings::{address, algorithm};
 pub use tls::TlsConfig;
 pub use zone_file::{ZoneFileErrors, fingerprint, read_zone_file};
@@ -64,6 +68,10 @@ pub struct Config {
     pub tcp: TcpLimits,
     /// DNS over TLS, HTTPS and QUIC, where there is a certificate for them.
     pub tls: Option<TlsConfig>,
+    /// The HTTP door, where there is to be one.
+    pub http: Option<HttpConfig>,
+    /// Who may come in by it, each name once.
+    pub http_users: Vec<HttpUser>,
     /// The longest answer over UDP: 512 to 4096 octets.
     pub udp_size: u16,
     /// How many threads answer over UDP at each address.
@@ -228,11 +236,14 @@ impl Config {
             keys.insert(KeyConfig { key: key.clone(), file: None });
         }
 
+        let http_users: Vec<HttpUser> = key_dir.read_http()?.into_iter().map(|(user, _)| user).collect();
         let mut zones = zones::Zones::default();
         if let Some(source) = &source {
             for zone in std::mem::take(&mut settings.zones) {
                 let at = zone.at;
-                let known = |name: &Name| keys.all.iter().any(|key| key.key.name == *name);
+                let known = |name: &Name| {
+                    keys.all.iter().any(|key| key.key.name == *name) || http_users.iter().any(|user| user.name == *name)
+                };
                 zones.declare(zone, known, &mut keys.rights).map_err(|wrong| wrong.in_source(source, at))?;
             }
         }
@@ -253,6 +264,17 @@ impl Config {
             }
             _ => None,
         };
+        let http = match (settings.http.take(), &source) {
+            (Some(http), Some(source)) => {
+                let at = http.at;
+                Some(HttpConfig::new(http, tls.as_ref(), &mut warnings).map_err(|wrong| wrong.in_source(source, at))?)
+            }
+            _ => None,
+        };
+
+        if http.is_some() && http_users.is_empty() {
+            warnings.push("[http] has no users yet; make one: dyndns key add-http NAME".into());
+        }
 
         Ok(Config {
             file: source.map(|source| source.path),
@@ -273,6 +295,8 @@ impl Config {
                 idle_timeout: Duration::from_secs(settings.tcp_idle_timeout.into()),
             },
             tls,
+            http,
+            http_users,
             udp_size: settings.udp_size,
             udp_workers: match settings.udp_workers {
                 Some(workers) => workers,

@@ -1,6 +1,7 @@
 //! The tables of all options: the one place where each is declared.
 
 use super::file::{Fault, Preset, Setting};
+use super::http::{HTTP_OPTIONS, HttpSettings};
 use super::{LogFormat, LogLevel};
 use crate::tsig::{Algorithm, Secret};
 use crate::update::policy::{Creation, Effect, Types};
@@ -27,6 +28,7 @@ pub(super) struct Settings {
     pub(super) udp_size: u16,
     pub(super) udp_workers: Option<NonZeroUsize>,
     pub(super) tls: Option<TlsSettings>,
+    pub(super) http: Option<HttpSettings>,
     pub(super) keys: Vec<KeySettings>,
     pub(super) zones: Vec<ZoneSettings>,
 }
@@ -230,6 +232,16 @@ pub(super) const OPTIONS: &[Setting<Settings>] = &[
         set: |settings, field| {
             let tls = TlsSettings { at: field.at, ..field.table(TLS_OPTIONS)? };
             set(&mut settings.tls, Ok(tls))
+        },
+    },
+    Setting {
+        name: "http",
+        form: "[http] table",
+        default: Preset::Words("no HTTP"),
+        doc: "Where routers, other programs and people come in by HTTP.",
+        set: |settings, field| {
+            let http = HttpSettings { at: field.at, ..field.table(HTTP_OPTIONS)? };
+            set(&mut settings.http, Ok(http))
         },
     },
     Setting {

@@ -1,5 +1,6 @@
 //! Tests of the configuration: each in a directory of its own, with surroundings of its own.
 
+use super::http::HTTP_OPTIONS;
 use super::settings::{GRANT_OPTIONS, KEY_OPTIONS, TLS_OPTIONS, ZONE_OPTIONS};
 use super::*;
 use crate::wire::Rtype;
@@ -592,10 +593,35 @@ fn the_nearest_name_is_only_guessed_where_it_is_near() {
 }
 
 #[test]
+fn the_http_door_listens_somewhere_and_with_a_certificate_where_it_is_https() {
+    let place = Place::new();
+    let load = |text: &str| place.load_text(&format!("listen = [\"192.0.2.1:53\"]\n{text}"));
+    for (text, expected) in [
+        ("[http]", "[http] listens nowhere; add plain-listen"),
+        ("[http]\nplain-listen = []", "[http] listens nowhere; add plain-listen"),
+        ("[http]\nlisten = [\"192.0.2.1:443\"]", "needs a certificate; add [tls]"),
+        ("[tls]\ncertificate = \"c\"\nkey = \"k\"\n[http]\nlisten = [\"192.0.2.1:443\"]", "doh-listen of [tls] too"),
+        ("[tls]\ncertificate = \"c\"\nkey = \"k\"\n[http]\nplain-listen = [\"192.0.2.1:853\"]", "dot-listen of [tls]"),
+        ("[http]\nplain-listen = [\"127.0.0.1:80\"]\ntrusted-proxies = [\"10.0.0.1/8\"]", "write 10.0.0.0/8"),
+    ] {
+        let error = load(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+    let config = load("[http]\nplain-listen = [\"127.0.0.1:80\", \"192.0.2.1:80\"]").unwrap();
+    let warnings = config.warnings.join("\n");
+    assert!(warnings.contains("plain-listen 192.0.2.1:80 takes passwords unencrypted"), "{warnings}");
+    assert!(!warnings.contains("127.0.0.1:80"), "{warnings}");
+}
+
+#[test]
 fn the_manual_names_every_option_once() {
     let manual = manual();
     let counts: Vec<usize> = manual.iter().map(|section| section.options.len()).collect();
-    assert_eq!(counts, [OPTIONS.len(), TLS_OPTIONS.len(), KEY_OPTIONS.len(), ZONE_OPTIONS.len(), GRANT_OPTIONS.len()]);
+    let http = HTTP_OPTIONS.len();
+    assert_eq!(
+        counts,
+        [OPTIONS.len(), TLS_OPTIONS.len(), http, KEY_OPTIONS.len(), ZONE_OPTIONS.len(), GRANT_OPTIONS.len()]
+    );
     for section in &manual {
         for (at, option) in section.options.iter().enumerate() {
             assert!(!section.options[..at].iter().any(|other| other.name == option.name), "{}", option.name);

@@ -2,7 +2,7 @@
 
 use super::publish::Published;
 use super::quiet::Quiet;
-use super::writer::{Applied, Queue, Request};
+use super::writer::{Applied, Entrance, Queue, Request};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::query::{Limits, Peer, Verdict, View, refuse, reject, reply_with, respond};
@@ -192,7 +192,7 @@ impl Exchange {
         let (told, outcome) = oneshot::channel();
         // One who no longer waits asks again.
         let reply = Box::new(move |outcome| drop(told.send(outcome)));
-        let request = Request::Update { update, key, source: peer.address.ip(), reply };
+        let request = Request::Update { update, key, entrance: Entrance::Dns, source: peer.address.ip(), reply };
         let outcome = match self.queue.send(request).await {
             Ok(()) => outcome.await.unwrap_or(Err(Refusal::Storage)),
             Err(_) => Err(Refusal::Storage),

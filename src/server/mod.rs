@@ -3,6 +3,7 @@
 mod control;
 mod control_socket;
 mod exchange;
+mod http;
 mod listen;
 mod publish;
 mod quiet;

@@ -3,6 +3,7 @@
 use super::control::Control;
 use super::control_socket;
 use super::exchange::Exchange;
+use super::http::{Door, Http};
 use super::listen::{Listener, bind};
 use super::publish::Published;
 use super::quiet::Quiet;
@@ -78,6 +79,7 @@ async fn serve(
     // The sockets first: of two servers started by mistake, the second must not get as far as the state.
     let listeners = listeners(&config.listen)?;
     let secure = config.tls.as_ref().map(Secure::bind).transpose()?;
+    let http = config.http.as_ref().map(|http| Http::bind(http, secure.as_ref())).transpose()?;
     let (store, zones) = open(&config.state_dir)?;
     for zone in zones.iter().filter(|zone| config.zones.iter().all(|named| named.apex != *zone.apex())) {
         let apex = zone.apex();
@@ -111,6 +113,7 @@ async fn serve(
     let service = Service { exchange: Arc::clone(&exchange), connections, stop: stopped.clone() };
     let workers = start(listeners, &service, config.udp_workers)?;
     let certificate = secure.map(|secure| secure.start(&service)).transpose()?;
+    let door = http.map(|http| http.start(&config.http_users, &service)).transpose()?;
     drop(service);
     match control_socket::listen(&config.state_dir) {
         Ok(listener) => {
@@ -139,7 +142,10 @@ async fn serve(
                 match again(&reload, &config, &published, &queue).await {
                     Ok(new) => {
                         config = new;
-                        renew(certificate.as_deref(), &config);
+                        renew(certificate.as_deref(), door.as_ref(), &config);
+                        // Once all of it is in force.
+                        let (zones, keys) = (config.zones.len(), config.keys.len());
+                        tracing::info!(zones, keys, "configuration reloaded");
                     }
                     Err(error) => tracing::error!("configuration not reloaded, the old one stays in force: {error}"),
                 }
@@ -286,6 +292,9 @@ async fn again(
     if places(&config) != places(old) {
         tracing::warn!("where [tls] listens has changed in the configuration; restart to put it in force");
     }
+    if config.http != old.http {
+        tracing::warn!("[http] has changed in the configuration; restart to put it in force");
+    }
     let seeds = seeds(&config, &published.view().zones)?;
     begin(seeds, &config.state_dir, queue).await?;
     let (reply, done) = oneshot::channel();
@@ -297,12 +306,12 @@ async fn again(
     };
     let _ = queue.send(request).await;
     let _ = done.await;
-    tracing::info!(zones = config.zones.len(), keys = config.keys.len(), "configuration reloaded");
     Ok(config)
 }
 
-/// Reads the certificate anew, where one is in use.
-fn renew(certificate: Option<&Certificate>, config: &Config) {
+/// Reads the certificate anew, where one is in use, and lets other users in by the HTTP door, where there is one.
+fn renew(certificate: Option<&Certificate>, door: Option<&Door>, config: &Config) {
+    door.into_iter().for_each(|door| door.admit(&config.http_users));
     if let (Some(certificate), Some(tls)) = (certificate, &config.tls) {
         certificate.reload(tls);
     }

@@ -6,7 +6,7 @@
 //! answer leaves by the same socket once the change is durable.
 
 use super::exchange::{Admitted, Exchange};
-use super::writer::{Applied, Request};
+use super::writer::{Applied, Entrance, Request};
 use crate::metrics::Tally;
 use crate::query::{Peer, Transport, Verdict, refuse, respond};
 use crate::sys::datagrams::{ANSWER, Datagrams, Way};
@@ -185,7 +185,11 @@ impl Update {
             }
             drop(permit);
         });
-        if exchange.queue.try_send(Request::Update { update, key, source: peer.address.ip(), reply }).is_err() {
+        if exchange
+            .queue
+            .try_send(Request::Update { update, key, entrance: Entrance::Dns, source: peer.address.ip(), reply })
+            .is_err()
+        {
             dropped();
         }
     }

@@ -25,8 +25,10 @@ pub(crate) enum Request {
     Update {
         /// The update.
         update: UpdateMessage,
-        /// The name of the key it was signed with.
+        /// The name of the key it was signed with, or of the HTTP door's user: whose rights decide.
         key: Name,
+        /// The way it came.
+        entrance: Entrance,
         /// Where it came from.
         source: IpAddr,
         /// Where the outcome goes: signs and sends the answer, or wakes who does. Dropped uncalled where the server
@@ -76,6 +78,24 @@ pub(crate) enum Request {
         /// Told when they are in force.
         reply: oneshot::Sender<()>,
     },
+}
+
+/// How an update came; its commit tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entrance {
+    /// As a message, signed.
+    Dns,
+    /// By the HTTP door, with a password.
+    Http,
+}
+
+impl Entrance {
+    fn actor(self, key: Name) -> Actor {
+        match self {
+            Entrance::Dns => Actor::Key(key),
+            Entrance::Http => Actor::Http(format!("{key:#}")),
+        }
+    }
 }
 
 /// Takes an outcome.
@@ -170,8 +190,8 @@ impl<S: Store + 'static> Writer<S> {
         let mut reloaded = false;
         for request in requests {
             match request {
-                Request::Update { update, key, source, reply } => {
-                    let outcome = self.update(&mut view.zones, &mut commits, &update, key, source);
+                Request::Update { update, key, entrance, source, reply } => {
+                    let outcome = self.update(&mut view.zones, &mut commits, &update, (key, entrance), source);
                     held.push(Box::new(move |durable| {
                         // Whatever was decided was decided upon the changes before it in the group.
                         let outcome = match durable {
@@ -269,11 +289,11 @@ impl<S: Store + 'static> Writer<S> {
         zones: &mut ZoneSet,
         commits: &mut Vec<Commit>,
         update: &UpdateMessage,
-        key: Name,
+        (key, entrance): (Name, Entrance),
         source: IpAddr,
     ) -> Result<Applied, Refusal> {
         let Some(zone) = zones.zone(&update.zone) else {
-            return self.update_new(zones, commits, update, key, source);
+            return self.update_new(zones, commits, update, (key, entrance), source);
         };
         let (apex, from) = (*zone.apex(), zone.serial());
         let changes = apply_update(zone, update, &self.published.rights().policy(&apex), &key)?;
@@ -284,7 +304,7 @@ impl<S: Store + 'static> Writer<S> {
         zones.change(&apex, &changes).map_err(|error| misfit(&apex, &error))?;
         let zone = zones.zone(&apex).ok_or(Refusal::Storage)?;
         let applied = Applied::new(Some(from), zone.serial(), &changes);
-        let commit = self.commit(zone, CommitKind::Change, Some(from), Actor::Key(key), changes);
+        let commit = self.commit(zone, CommitKind::Change, Some(from), entrance.actor(key), changes);
         commits.push(Commit { source: Some(source), ..commit });
         Ok(applied)
     }
@@ -295,7 +315,7 @@ impl<S: Store + 'static> Writer<S> {
         zones: &mut ZoneSet,
         commits: &mut Vec<Commit>,
         update: &UpdateMessage,
-        key: Name,
+        (key, entrance): (Name, Entrance),
         source: IpAddr,
     ) -> Result<Applied, Refusal> {
         let mut zone = self.new_zone(zones, &update.zone, &key)?;
@@ -303,7 +323,7 @@ impl<S: Store + 'static> Writer<S> {
         zone.change(&changes).map_err(|error| misfit(&update.zone, &error))?;
         let applied = Applied::new(None, zone.serial(), &changes);
         let all = Changes { removed: Vec::new(), added: zone.records().collect() };
-        let commit = self.commit(&zone, CommitKind::Create, None, Actor::Key(key), all);
+        let commit = self.commit(&zone, CommitKind::Create, None, entrance.actor(key), all);
         commits.push(Commit { source: Some(source), ..commit });
         zones.insert(Arc::new(zone));
         Ok(applied)
@@ -443,7 +463,7 @@ mod tests {
                 let (reply, outcome) = oneshot::channel();
                 let source = IpAddr::from([127, 0, 0, 1]);
                 let reply = Box::new(move |outcome| reply.send(outcome).unwrap());
-                requests.push(Request::Update { update, key: name(key), source, reply });
+                requests.push(Request::Update { update, key: name(key), entrance: Entrance::Dns, source, reply });
                 outcomes.push(outcome);
             }
             self.writer.carry_out(requests.into_iter());

@@ -27,7 +27,7 @@ pub(super) async fn serve(listener: TcpListener, settings: Arc<ServerConfig>, se
 }
 
 /// Agrees on keys; `None` where the peer cannot, or takes too long. What it did wrong is its own log's business.
-pub(super) async fn handshake(
+pub(in crate::server) async fn handshake(
     acceptor: &TlsAcceptor,
     stream: TcpStream,
     service: &mut Service,

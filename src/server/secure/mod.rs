@@ -16,6 +16,7 @@ mod quic;
 
 pub(crate) use certificate::Certificate;
 pub use certificate::check_certificate;
+pub(super) use dot::handshake;
 
 use super::listen::{bind_tcp, bind_udp};
 use super::tcp::Service;
@@ -79,7 +80,7 @@ impl Secure {
     }
 
     /// What TLS needs to know; `protocol` is what both sides are to agree on (ALPN).
-    fn settings(&self, protocol: &[u8]) -> Result<Arc<ServerConfig>, Error> {
+    pub(super) fn settings(&self, protocol: &[u8]) -> Result<Arc<ServerConfig>, Error> {
         let certificate = Arc::clone(&self.certificate);
         default_tls_server_config(protocol, certificate).map(Arc::new).map_err(cannot)
     }

@@ -1,0 +1,99 @@
+//! Networks: addresses by their first bits.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// The addresses that begin with the same bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// An IPv4 network is kept in the form of ::ffff:0:0/96, so that one comparison does for both.
+    bits: u128,
+    length: u8,
+}
+
+/// Where IPv4 begins in the form of IPv6 (RFC 4291 section 2.5.5.2).
+const V4: u8 = 96;
+
+impl Network {
+    /// Reads `192.0.2.0/24`, `2001:db8::/32`, or an address that stands for itself.
+    pub fn parse(text: &str) -> Result<Network, String> {
+        let wrong = || "no address or network; write one such as 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32".to_string();
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let before = if address.is_ipv4() { V4 } else { 0 };
+        let length = match length {
+            None => 128,
+            Some(length) => {
+                let length: u8 = length.parse().map_err(|_| wrong())?;
+                length.checked_add(before).filter(|length| *length <= 128).ok_or_else(wrong)?
+            }
+        };
+        let bits = bits(address);
+        if bits & mask(length) != bits {
+            return Err(format!(
+                "it has bits beyond its length; write {}",
+                Network { bits: bits & mask(length), length }
+            ));
+        }
+        Ok(Network { bits, length })
+    }
+
+    /// Whether the address is in it. IPv4 in the form of IPv6 is IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        bits(address) & mask(self.length) == self.bits
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Ipv6Addr::from_bits(self.bits).to_canonical() {
+            IpAddr::V4(address) if self.length >= V4 => write!(f, "{address}/{}", self.length - V4),
+            _ => write!(f, "{}/{}", Ipv6Addr::from_bits(self.bits), self.length),
+        }
+    }
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+fn mask(length: u8) -> u128 {
+    u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_the_addresses_that_begin_like_it() {
+        for (network, inside, outside) in [
+            ("192.0.2.0/24", "192.0.2.255", "192.0.3.0"),
+            ("192.0.2.0/24", "::ffff:192.0.2.1", "::192.0.2.1"),
+            ("192.0.2.7", "192.0.2.7", "192.0.2.6"),
+            ("0.0.0.0/0", "203.0.113.1", "2001:db8::1"),
+            ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::"),
+            ("::/0", "2001:db8::1", ""),
+            ("::1", "::1", "::2"),
+        ] {
+            let network = Network::parse(network).unwrap();
+            assert!(network.contains(inside.parse().unwrap()), "{network} {inside}");
+            assert!(outside.parse().map_or(true, |outside| !network.contains(outside)), "{network} {outside}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_network_says_what_to_write() {
+        for text in ["", "192.0.2", "192.0.2.0/33", "2001:db8::/129", "192.0.2.0/-1", "host"] {
+            assert!(Network::parse(text).unwrap_err().contains("; write one such as"), "{text}");
+        }
+        assert_eq!(Network::parse("192.0.2.1/24").unwrap_err(), "it has bits beyond its length; write 192.0.2.0/24");
+        assert_eq!(Network::parse("2001:db8::1/32").unwrap_err(), "it has bits beyond its length; write 2001:db8::/32");
+    }
+}

@@ -1,0 +1,171 @@
+//! The HTTP door: routers and their like update by the dyndns2 protocol.
+//!
+//! Off until `[http]` says where it listens. Connections share the bounds and the count of TCP. A request's head has
+//! at most [`HEAD`] octets and its body [`parameters::LONGEST`]; handshake, head, body and silence each take no longer
+//! than the idle timeout of TCP. axum says which path is whose, and hyper serves the connection, because axum's own
+//! server has no such bounds. TLS has the certificate of `[tls]`, and what is inside is HTTP/1.1.
+//!
+//! Everything that changes a zone goes to the one writer, by the rights of the key that has the user's name.
+
+mod change;
+mod dyndns2;
+mod guard;
+mod login;
+mod parameters;
+mod slow;
+mod source;
+
+use super::listen::bind_tcp;
+use super::secure::{Secure, handshake};
+use super::tcp::{Service, accept};
+use crate::config::{HttpConfig, HttpUser, Network};
+use crate::error::Error;
+use axum::Router;
+use axum::extract::{Extension, State};
+use axum::http::HeaderValue;
+use axum::routing::{any, get};
+use guard::Guard;
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use source::{Neighbour, Source};
+use std::fmt::Display;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+/// How long the head of a request may be.
+const HEAD: usize = 16 * 1024;
+/// How many headers it may have.
+const HEADERS: usize = 64;
+/// How long requests under way may take once the server ends.
+const LAST_WORD: Duration = Duration::from_secs(2);
+/// What TLS calls the protocol inside (RFC 7301 section 6).
+const ALPN: &[u8] = b"http/1.1";
+/// What somebody without a password is asked for.
+const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"dyndns\", charset=\"UTF-8\"");
+
+/// The listeners, bound.
+pub(super) struct Http {
+    plain: Vec<TcpListener>,
+    tls: Vec<TcpListener>,
+    acceptor: Option<TlsAcceptor>,
+    trusted_proxies: Arc<[Network]>,
+}
+
+/// Who may come in; a reload replaces them.
+#[derive(Debug, Clone)]
+pub(super) struct Door(Arc<Guard>);
+
+/// What a request is answered with.
+#[derive(Clone)]
+struct Rooms {
+    service: Service,
+    guard: Arc<Guard>,
+    trusted_proxies: Arc<[Network]>,
+}
+
+impl Http {
+    /// Binds every address; `secure` has the certificate.
+    pub(super) fn bind(config: &HttpConfig, secure: Option<&Secure>) -> Result<Http, Error> {
+        let each = |addresses: &[SocketAddr], option| {
+            addresses.iter().map(|at| bind_tcp(*at, option)).collect::<Result<Vec<_>, _>>()
+        };
+        let settings = secure.map(|secure| secure.settings(ALPN)).transpose()?;
+        Ok(Http {
+            plain: each(&config.plain_listen, "plain-listen")?,
+            tls: each(&config.listen, "[http] listen")?,
+            acceptor: settings.map(TlsAcceptor::from),
+            trusted_proxies: config.trusted_proxies.as_slice().into(),
+        })
+    }
+
+    /// Starts a task for each listener.
+    pub(super) fn start(self, users: &[HttpUser], service: &Service) -> Result<Door, Error> {
+        let guard = Arc::new(Guard::new(users).map_err(cannot)?);
+        let trusted_proxies = self.trusted_proxies;
+        let router = routes(Rooms { service: service.clone(), guard: Arc::clone(&guard), trusted_proxies });
+        for listener in self.plain {
+            let (listener, address) = asynchronous(listener)?;
+            let router = router.clone();
+            tokio::spawn(accept(listener, service.clone(), move |stream, peer, service| {
+                requests(stream, router.clone().layer(Extension(Neighbour(peer.address.ip()))), service)
+            }));
+            tracing::info!(%address, "listening on HTTP");
+        }
+        for (listener, acceptor) in self.tls.into_iter().zip(self.acceptor.iter().cycle()) {
+            let (listener, address) = asynchronous(listener)?;
+            let (router, acceptor) = (router.clone(), acceptor.clone());
+            tokio::spawn(accept(listener, service.clone(), move |stream, peer, mut service| {
+                let router = router.clone().layer(Extension(Neighbour(peer.address.ip())));
+                let acceptor = acceptor.clone();
+                async move {
+                    if let Some(stream) = handshake(&acceptor, stream, &mut service).await {
+                        requests(stream, router, service).await;
+                    }
+                }
+            }));
+            tracing::info!(%address, "listening on HTTP over TLS");
+        }
+        Ok(Door(guard))
+    }
+}
+
+/// Which path is whose.
+fn routes(rooms: Rooms) -> Router {
+    Router::new()
+        .route("/nic/update", any(dyndns2::answer))
+        .route("/v3/update", any(dyndns2::answer))
+        .route("/myip", get(|Source(source): Source| async move { format!("{source}\n") }))
+        .route("/healthz", get(healthz))
+        .with_state(rooms)
+}
+
+fn asynchronous(listener: TcpListener) -> Result<(tokio::net::TcpListener, SocketAddr), Error> {
+    let address = listener.local_addr().map_err(cannot)?;
+    Ok((tokio::net::TcpListener::from_std(listener).map_err(cannot)?, address))
+}
+
+fn cannot(error: impl Display) -> Error {
+    Error::usage("cannot serve HTTP").because(error.to_string())
+}
+
+impl Door {
+    /// Puts other users in force.
+    pub(super) fn admit(&self, users: &[HttpUser]) {
+        self.0.set_users(users);
+    }
+}
+
+/// The server answers while its writer takes requests.
+async fn healthz(State(rooms): State<Rooms>) -> Result<&'static str, (axum::http::StatusCode, &'static str)> {
+    match rooms.service.exchange.queue.is_closed() {
+        false => Ok("ok\n"),
+        true => Err((axum::http::StatusCode::SERVICE_UNAVAILABLE, "the writer has ended\n")),
+    }
+}
+
+/// Answers the requests of a connection until the peer ends, errs or is too slow.
+async fn requests<S>(stream: S, router: Router, mut service: Service)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let idle = service.idle();
+    let mut connection = std::pin::pin!(
+        Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(idle)
+            .max_headers(HEADERS)
+            .max_buf_size(HEAD)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+    );
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = service.stop.changed() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(LAST_WORD, connection).await;
+}

@@ -1,0 +1,265 @@
+//! The HTTP door of the real server: the dyndns2 protocol as routers speak it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is the failure to be seen")]
+
+mod common;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use common::{DEADLINE, Server};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use tempfile::TempDir;
+
+const CONFIG: &str = r#"
+[http]
+plain-listen = ["127.0.0.1:0"]
+
+[[zone]]
+name = "home.example"
+grants = [
+    { key = "router", rule = "name", name = "router", types = ["A", "AAAA"] },
+    { key = "router", rule = "name", name = "nas", types = ["A", "AAAA"] },
+]
+"#;
+
+/// A server with a user `router`.
+struct Home {
+    server: Server,
+    http: SocketAddr,
+    password: String,
+    directory: TempDir,
+}
+
+impl Home {
+    fn new() -> Home {
+        Home::with(CONFIG)
+    }
+
+    fn with(config: &str) -> Home {
+        Home::among(config, &[])
+    }
+
+    /// With files beside the configuration.
+    fn among(config: &str, files: &[(&str, String)]) -> Home {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        std::fs::write(directory.path().join("dyndns.toml"), config).unwrap();
+        let password = add_user(&directory, "router");
+        let server = Server::start(directory.path(), &["--config", "dyndns.toml"]);
+        let line = server.wait_for_log("listening on HTTP address=");
+        let http = line.split_once("address=").unwrap().1.trim().parse().unwrap();
+        Home { server, http, password, directory }
+    }
+
+    /// The status and the body of the answer to a request that is written as it stands.
+    fn ask(&self, request: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.http).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP: {answer}"));
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_string())
+    }
+
+    fn get_as(&self, user: &str, password: &str, path: &str) -> (u16, String) {
+        let token = STANDARD.encode(format!("{user}:{password}"));
+        self.ask(&format!(
+            "GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Basic {token}\r\n\r\n"
+        ))
+    }
+
+    fn get(&self, path: &str) -> String {
+        let (status, body) = self.get_as("router", &self.password, path);
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    fn dyndns(&self, arguments: &[&str]) -> String {
+        dyndns(&self.directory, arguments)
+    }
+}
+
+fn dyndns(directory: &TempDir, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dyndns"));
+    let output = command.args(arguments).current_dir(directory.path()).env_remove("STATE_DIRECTORY").output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn add_user(directory: &TempDir, name: &str) -> String {
+    dyndns(directory, &["key", "add-http", name, "--state-dir", "state"]).trim().to_string()
+}
+
+#[test]
+fn each_host_gets_its_line_in_the_order_asked() {
+    let home = Home::new();
+    let path = "/nic/update?hostname=router.home.example,other.home.example,nas.home.example,x,a.elsewhere.example";
+    assert_eq!(
+        home.get(&format!("{path}&myip=192.0.2.1")),
+        "good 192.0.2.1\nnohost\ngood 192.0.2.1\nnotfqdn\nnohost\n"
+    );
+    assert_eq!(home.get("/v3/update?hostname=router.home.example&myip=192.0.2.1"), "nochg 192.0.2.1\n");
+    assert_eq!(home.get("/v3/update?hostname=router.home.example"), "good 127.0.0.1\n");
+    assert_eq!(home.get("/nic/update?hostname="), "notfqdn\n");
+    assert_eq!(home.get("/nic/update"), "notfqdn\n");
+    let many = vec!["nas.home.example"; 21].join(",");
+    assert_eq!(home.get(&format!("/nic/update?hostname={many}")), "numhost\n");
+    assert_eq!(home.get("/nic/update?hostname=nas.home.example&myip=%3Cipaddr%3E"), "dnserr\n");
+}
+
+#[test]
+fn one_kind_of_address_never_erases_the_other() {
+    let home = Home::new();
+    let host = "/nic/update?hostname=nas.home.example";
+    assert_eq!(home.get(&format!("{host}&myip=2001:db8::53,192.0.2.1")), "good 192.0.2.1,2001:db8::53\n");
+    assert_eq!(home.get(&format!("{host}&myip=192.0.2.2")), "good 192.0.2.2\n");
+    assert_eq!(home.get(&format!("{host}&ip6lanprefix=2001:db8:1:2::/64")), "good 2001:db8:1:2::53\n");
+    assert_eq!(home.get(&format!("{host}&myip=preserve&myipv6=preserve")), "nochg\n");
+    let zone = home.dyndns(&["zone", "export", "home.example", "--state-dir", "state"]);
+    assert!(zone.contains("192.0.2.2") && zone.contains("2001:db8:1:2::53"), "{zone}");
+    assert!(!zone.contains("192.0.2.1\n") && !zone.contains("2001:db8::53"), "{zone}");
+    let history = home.dyndns(&["zone", "history", "home.example", "--state-dir", "state"]);
+    assert!(history.contains("http router") && history.contains("127.0.0.1"), "{history}");
+}
+
+#[test]
+fn an_update_by_post_is_read_from_its_body() {
+    let home = Home::new();
+    let token = STANDARD.encode(format!("router:{}", home.password));
+    let body = "hostname=nas.home.example&myip=192.0.2.7";
+    let post = |length: usize, body: &str| {
+        home.ask(&format!(
+            "POST /nic/update HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Basic {token}\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        ))
+    };
+    assert_eq!(post(body.len(), body), (200, "good 192.0.2.7\n".into()));
+    assert_eq!(post(20_000, &"x".repeat(20_000)).0, 413);
+}
+
+#[test]
+fn wrong_passwords_are_slowed_and_dns_answers_meanwhile() {
+    let home = Home::new();
+    let path = "/nic/update?hostname=nas.home.example&myip=192.0.2.1";
+    assert_eq!(
+        home.ask(&format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")),
+        (401, "badauth\n".into())
+    );
+    // The wait doubles, so before long a guess comes while it lasts, however slow this machine is.
+    let slowed = (0..8).any(|_| home.get_as("router", "guess", path) == (429, "abuse\n".into()));
+    assert!(slowed);
+    // Passwords do not come into the log.
+    assert!(!home.server.log().contains("guess"), "{}", home.server.log());
+    // home.example SOA IN.
+    let query = b"\x12\x34\0\0\0\x01\0\0\0\0\0\0\x04home\x07example\0\0\x06\0\x01";
+    let answer = common::exchange::Udp::connect(home.server.v4()).ask(query);
+    assert_eq!((&answer[..2], answer[3] & 15), (&b"\x12\x34"[..], 0));
+}
+
+#[test]
+fn the_address_and_the_health_are_told_to_everybody() {
+    let home = Home::new();
+    let ask = |path: &str| home.ask(&format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+    assert_eq!(ask("/myip"), (200, "127.0.0.1\n".into()));
+    assert_eq!(ask("/healthz"), (200, "ok\n".into()));
+    assert_eq!(ask("/elsewhere").0, 404);
+}
+
+#[test]
+fn a_user_made_while_the_server_runs_comes_in_after_a_reload() {
+    let home = Home::new();
+    let password = add_user(&home.directory, "nobody");
+    home.server.signal("HUP");
+    home.server.wait_for_log("configuration reloaded");
+    let answer = home.get_as("nobody", &password, "/nic/update?hostname=nas.home.example&myip=192.0.2.1");
+    assert_eq!(answer, (200, "nohost\n".into()));
+}
+
+#[test]
+fn a_token_is_as_good_as_user_and_password() {
+    let home = Home::new();
+    let token = dyndns(&home.directory, &["key", "add-http", "second", "--token", "--state-dir", "state"]);
+    let token = token.trim();
+    home.server.signal("HUP");
+    home.server.wait_for_log("configuration reloaded");
+    let path = "/nic/update?hostname=nas.home.example&myip=192.0.2.1";
+    let bearer =
+        format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n");
+    assert_eq!(home.ask(&bearer), (200, "nohost\n".into()));
+    let parameter = format!("GET {path}&token={token} HTTP/1.0\r\n\r\n");
+    assert_eq!(home.ask(&parameter), (200, "nohost\n".into()));
+    assert!(!home.server.log().contains(token), "{}", home.server.log());
+}
+
+#[test]
+fn a_user_that_is_removed_comes_in_no_more() {
+    let home = Home::new();
+    let path = "/nic/update?hostname=nas.home.example&myip=192.0.2.1";
+    assert_eq!(home.get(path), "good 192.0.2.1\n");
+    assert!(home.dyndns(&["key", "list", "--state-dir", "state"]).contains("router. http state/keys/router.http"));
+    // Its grants would have no key then; another one of that name may be there.
+    home.dyndns(&["key", "generate", "router", "--state-dir", "state"]);
+    home.dyndns(&["key", "remove-http", "router", "--state-dir", "state"]);
+    home.server.signal("HUP");
+    home.server.wait_for_log("configuration reloaded");
+    assert_eq!(home.get_as("router", &home.password, path), (401, "badauth\n".into()));
+}
+
+#[test]
+fn a_page_elsewhere_cannot_make_a_browser_change_an_address() {
+    let home = Home::new();
+    let token = STANDARD.encode(format!("router:{}", home.password));
+    let request = |site: &str| {
+        home.ask(&format!(
+            "GET /nic/update?hostname=nas.home.example&myip=192.0.2.1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\
+             Authorization: Basic {token}\r\nSec-Fetch-Site: {site}\r\n\r\n"
+        ))
+    };
+    assert_eq!(request("cross-site"), (403, "badagent\n".into()));
+    assert_eq!(request("none"), (200, "good 192.0.2.1\n".into()));
+}
+
+#[test]
+fn behind_a_trusted_proxy_its_word_counts_and_else_the_header_is_ignored() {
+    let forwarded = |home: &Home| {
+        home.ask(
+            "GET /myip HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Forwarded-For: 203.0.113.9, 2001:db8::7\r\n\r\n",
+        )
+    };
+    assert_eq!(forwarded(&Home::new()), (200, "127.0.0.1\n".into()));
+    let config = CONFIG.replace("[[zone]]", "trusted-proxies = [\"127.0.0.0/8\"]\n[[zone]]");
+    assert_eq!(forwarded(&Home::with(&config)), (200, "2001:db8::7\n".into()));
+}
+
+#[test]
+fn curl_updates_a_host_over_tls_with_the_certificate_of_the_encrypted_transports() {
+    let tls =
+        "[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\ndot-listen = []\ndoh-listen = []\ndoq-listen = []\n";
+    let config = format!("{tls}{}", CONFIG.replace("[[zone]]", "listen = [\"127.0.0.1:0\"]\n[[zone]]"));
+    let made = rcgen::generate_simple_self_signed(["door.example".to_string()]).unwrap();
+    let home = Home::among(&config, &[("cert.pem", made.cert.pem()), ("key.pem", made.signing_key.serialize_pem())]);
+    let line = home.server.wait_for_log("listening on HTTP over TLS address=127.0.0.1:");
+    let port = line.rsplit(':').next().unwrap().trim();
+    let output = Command::new("curl")
+        .args(["-sS", "--max-time", "30", "--resolve", &format!("door.example:{port}:127.0.0.1"), "--cacert"])
+        .arg(home.directory.path().join("cert.pem"))
+        .args(["--user", &format!("router:{}", home.password)])
+        .arg(format!("https://door.example:{port}/nic/update?hostname=nas.home.example&myip=2001:db8::1"))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "good 2001:db8::1\n");
+}
+
+#[test]
+fn curl_updates_a_host() {
+    let home = Home::new();
+    let url = format!("http://{}/nic/update?hostname=nas.home.example&myip=192.0.2.1", home.http);
+    let user = format!("router:{}", home.password);
+    let output = Command::new("curl").args(["-sS", "--max-time", "30", "--user", &user, &url]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "good 192.0.2.1\n");
+}
