@@ -15,7 +15,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const OPTIONS: StoreOptions = StoreOptions { segment_size: 20_000, table_cache: 1 << 20 };
+fn options() -> StoreOptions {
+    StoreOptions { segment_size: 20_000, table_cache: 1 << 20, ..StoreOptions::default() }
+}
 
 /// Names the state directory to the child.
 const CHILD: &str = "DYNDNS_TEST_APPEND_IN";
@@ -43,7 +45,7 @@ fn commit(number: u32) -> Commit {
 /// The addresses that the store holds.
 fn hosts(dir: &Path) -> (DiskStore, HashSet<u32>) {
     let mut hosts = HashSet::new();
-    let opened = DiskStore::open(dir, &OPTIONS).unwrap();
+    let opened = DiskStore::open(dir, &options()).unwrap();
     for loaded in &opened.zones {
         hosts.extend(loaded.zone.records().map(|record| u32::from_be_bytes(record.rdata[..].try_into().unwrap())));
     }

@@ -53,7 +53,9 @@ impl Drop for SmallDisk {
     }
 }
 
-const OPTIONS: StoreOptions = StoreOptions { segment_size: 100_000, table_cache: 1 << 20 };
+fn options() -> StoreOptions {
+    StoreOptions { segment_size: 100_000, table_cache: 1 << 20, ..StoreOptions::default() }
+}
 
 fn commit(number: u32) -> Commit {
     let record = Record {
@@ -75,7 +77,7 @@ fn commit(number: u32) -> Commit {
 }
 
 fn open(dir: &Path) -> (DiskStore, usize) {
-    let opened = DiskStore::open(dir, &OPTIONS).unwrap();
+    let opened = DiskStore::open(dir, &options()).unwrap();
     for note in opened.notes {
         eprintln!("{note}");
     }

@@ -270,6 +270,9 @@ impl<S: Store + 'static> Writer<S> {
             _ => {}
         }
         self.answer(held, durable);
+        if let (Durable::Yes, false) = (durable, commits.is_empty()) {
+            self.store.published(&self.published.view().zones);
+        }
         commits.iter().map(|commit| commit.changes.added.len() + commit.changes.removed.len()).sum()
     }
 

@@ -1,11 +1,11 @@
-//! The seam between the journal and the operating system, so that tests can fail it and cut its power.
+//! The seam between the journal, the checkpoints and the operating system, so that tests can fail it and cut its power.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-/// What the journal asks of a disk to write. Reading needs no seam.
+/// What the journal and the checkpoints ask of a disk to write. Reading needs no seam.
 pub(super) trait Disk: Send {
     /// Creates an empty file, in place of any at that path.
     fn create(&mut self, path: &Path) -> io::Result<File>;
@@ -17,6 +17,10 @@ pub(super) trait Disk: Send {
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&mut self, dir: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&mut self, path: &Path) -> io::Result<()>;
+    /// The same disk, for another thread.
+    fn again(&self) -> Box<dyn Disk>;
 }
 
 /// The real one.
@@ -48,5 +52,13 @@ impl Disk for SystemDisk {
 
     fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn again(&self) -> Box<dyn Disk> {
+        Box::new(SystemDisk)
     }
 }

@@ -47,6 +47,29 @@ pub enum StoreError {
         /// What exceeds which bound.
         what: &'static str,
     },
+    /// A checkpoint that cannot be read.
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The journal does not reach as far as a checkpoint: a part of it is missing.
+    JournalShort {
+        /// The journal's directory.
+        path: PathBuf,
+        /// Its last commit.
+        last: u64,
+        /// The last commit of the newest checkpoint.
+        checkpoint: u64,
+    },
+    /// There is no table, no checkpoint, and the journal's beginning is not kept.
+    NoBeginning {
+        /// The journal's directory.
+        path: PathBuf,
+        /// The first commit in it.
+        first: u64,
+    },
     /// The table stopped following the journal while the server ran.
     TableStopped {
         /// The table's directory.
@@ -114,6 +137,24 @@ impl fmt::Display for StoreError {
             StoreError::TooLarge { zone, what } => {
                 write!(f, "cannot store a commit of zone {zone}: {what}; split the change")
             }
+            StoreError::Checkpoint { path, why } => write!(
+                f,
+                "cannot use checkpoint {}: {why}; the one before it and the journal do as well: check the disk, then \
+                 delete this file",
+                path.display()
+            ),
+            StoreError::JournalShort { path, last, checkpoint } => write!(
+                f,
+                "cannot read the journal: {} ends with commit {last}, but a checkpoint holds commit {checkpoint}, so a \
+                 part of the journal is missing; put it back, or start from a backup with dyndns restore",
+                path.display()
+            ),
+            StoreError::NoBeginning { path, first } => write!(
+                f,
+                "cannot rebuild the table: {} begins with commit {first}, and no checkpoint holds what was before; put \
+                 the checkpoints back, or start from a backup with dyndns restore",
+                path.display()
+            ),
             StoreError::TableStopped { path, why } => write!(
                 f,
                 "table {} stopped following the journal: {why}; updates go on and nothing is lost: check the disk, the \

@@ -10,7 +10,9 @@
 //!
 //! The table may be behind by so much and no more: see [`BEHIND`].
 
-use super::table::{Step, Table, TableError};
+use super::checkpoint::Checkpoint;
+use super::mark::Step;
+use super::table::{Table, TableError};
 use super::tail::{Part, Reader};
 use std::collections::VecDeque;
 use std::io;
@@ -68,13 +70,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Follower {
-    /// Starts the thread upon a table and what of the journal comes after its mark.
-    pub(super) fn start(table: Table, parts: Vec<Part>) -> io::Result<Follower> {
+    /// Starts the thread upon a table and what of the journal comes after its mark; upon an empty one to be filled from a
+    /// checkpoint, what comes after that.
+    pub(super) fn start(table: Table, from: Option<Checkpoint>, parts: Vec<Part>) -> io::Result<Follower> {
         let flushed = table.mark().done.seq;
         let state = State { parts: parts.into(), flushed, ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), gather: GATHER, ..Shared::default() });
         let its = Arc::clone(&shared);
-        let thread = Builder::new().name("table".into()).spawn(move || its.run(table))?;
+        let thread = Builder::new().name("table".into()).spawn(move || its.run(table, from))?;
         Ok(Follower { shared, thread: Some(thread) })
     }
 
@@ -128,6 +131,19 @@ impl Follower {
         last.saturating_sub(state.flushed)
     }
 
+    /// The last commit that the table would still hold after power loss. Where that is before `wanted`, it is told to
+    /// flush once it has come so far: a busy server leaves it no pause to do so by itself.
+    pub(super) fn flushed(&self, wanted: u64) -> u64 {
+        let mut state = self.shared.state();
+        let flushed = state.flushed;
+        if wanted > flushed {
+            state.wanted = state.wanted.max(wanted);
+            drop(state);
+            self.shared.changed.notify_all();
+        }
+        flushed
+    }
+
     /// Why the table stopped following, once.
     pub(super) fn fault(&self) -> Option<String> {
         self.shared.state().fault.take()
@@ -177,8 +193,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, mut table: Table) {
-        let outcome = self.follow(&mut table);
+    fn run(&self, mut table: Table, from: Option<Checkpoint>) {
+        let outcome = self.follow(&mut table, from);
         table.close();
         let mut state = self.state();
         state.ended = true;
@@ -187,9 +203,13 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    fn follow(&self, table: &mut Table) -> Result<(), String> {
+    fn follow(&self, table: &mut Table, from: Option<Checkpoint>) -> Result<(), String> {
         let mut reader: Option<Reader> = None;
-        let mut dirty = false;
+        let mut dirty = from.is_some();
+        match from.map_or(Ok(()), |checkpoint| table.fill(checkpoint, &self.stop)) {
+            Err(TableError::Stopped) => return Ok(()),
+            outcome => outcome.map_err(|error| error.to_string())?,
+        }
         loop {
             match self.work(table.mark().done.seq, dirty) {
                 Work::Read(part) => {
@@ -225,6 +245,10 @@ impl Shared {
                 // Somebody may wait for room.
                 self.changed.notify_all();
             }
+            // Before there is more to read, of which a busy server has no end.
+            if dirty && state.wanted > state.flushed && done >= state.wanted {
+                return Work::Flush;
+            }
             let hurried = |state: &State| state.parts.len() > 1 || state.wanted > done;
             if let Some(part) = state.parts.front().filter(|part| part.end > done + 1) {
                 if gathered || hurried(&state) {
@@ -233,9 +257,6 @@ impl Shared {
                 state = self.pause(state, self.gather, |state| !hurried(state)).0;
                 gathered = true;
                 continue;
-            }
-            if dirty && state.wanted > state.flushed {
-                return Work::Flush;
             }
             state.resting = true;
             if dirty {

@@ -1,4 +1,4 @@
-//! The journal: every commit there ever was, in the order they were answered. It is the truth.
+//! The journal: every commit, in the order they were answered. It is the truth.
 //!
 //! # Files
 //!
@@ -39,17 +39,29 @@
 //! # Reading after a crash
 //!
 //! In the last segment, what follows the last whole frame is a write that was never finished, and is cut, unless a whole
-//! frame of a later group stands behind it. That, and anything amiss in an earlier segment, is damage to commits that
-//! were answered, and the journal refuses to open.
+//! frame of a later group stands behind it. That is damage to commits that were answered, and the journal refuses to
+//! open.
+//!
+//! A start reads the last segment whole and of every other the header alone. What it builds upon, the commits after the
+//! table's mark or after a checkpoint, it reads by [`Journal::replay`], which checks every frame, the chain, and that each
+//! segment follows the one before; anything amiss there ends the start. The commits before that are in the table or the
+//! checkpoint already: they are checked when history reads them, and all together by `dyndns zone verify`. So a start
+//! takes the time of what is new, not of what is kept.
+
+mod retention;
+
+pub use retention::Retention;
 
 use super::disk::Disk;
 use super::encode::{self, Unreadable};
+use super::mark::Step;
 use super::segment::{Chain, Frame, Frames, Group, HEADER, Header, HeaderError, Tail};
 use super::tail::Part;
 use super::{Commit, History, Logged, RecoveryNote, StoreError, select};
 use crate::wire::Name;
 use crate::zone::Serial;
 use std::fs::{self, File, OpenOptions};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The open journal.
@@ -76,6 +88,10 @@ type Order = (u64, u32);
 struct Segment {
     path: PathBuf,
     first: u64,
+    /// The chain hash before its first frame.
+    chain: Chain,
+    /// The length of its file.
+    size: u64,
 }
 
 struct Current {
@@ -90,7 +106,7 @@ struct Current {
 const UNFINISHED: &str = "next.tmp";
 
 impl Journal {
-    /// Opens or begins the journal in `dir`: reads all of it, checks every frame, cuts a torn tail.
+    /// Opens or begins the journal in `dir`: reads every segment's header and all of the last, and cuts a torn tail.
     pub(super) fn open(
         dir: &Path,
         segment_size: usize,
@@ -113,7 +129,8 @@ impl Journal {
         let mut found = list(dir)?;
         found.sort_by_key(|(place, _)| *place);
         let latest = found.last().map(|(place, _)| *place);
-        let segments = found.into_iter().map(|((first, _), path)| Segment { path, first }).collect::<Vec<_>>();
+        let segments = found.into_iter().map(|((first, _), path)| Segment::open(path, first));
+        let segments = segments.collect::<Result<_, _>>()?;
         let mut journal = Journal {
             dir: dir.to_owned(),
             disk,
@@ -125,10 +142,35 @@ impl Journal {
             chain: random()?,
             latest,
         };
-        for index in 0..journal.segments.len() {
-            journal.read_in(index, notes)?;
-        }
+        journal.read_last(notes)?;
         Ok(journal)
+    }
+
+    /// The sequence number of the first commit that is kept; that of the next where there is none.
+    pub(super) fn first(&self) -> u64 {
+        self.segments.first().map_or(self.next, |segment| segment.first)
+    }
+
+    /// The sequence number that the newest segment begins with.
+    pub(super) fn newest_first(&self) -> u64 {
+        self.segments.last().map_or(0, |segment| segment.first)
+    }
+
+    /// The last commit.
+    pub(super) fn end(&self) -> Step {
+        Step { seq: self.last(), chain: self.chain }
+    }
+
+    /// The commit before the first that is kept.
+    pub(super) fn begin_after(&self) -> Step {
+        let chain = self.segments.first().map_or(self.chain, |segment| segment.chain);
+        Step { seq: self.first() - 1, chain }
+    }
+
+    /// How many octets the segments with commits after `seq` have.
+    pub(super) fn octets_after(&self, seq: u64) -> u64 {
+        let after = |(index, segment): (usize, &Segment)| if self.end_of(index) > seq + 1 { segment.size } else { 0 };
+        self.segments.iter().enumerate().map(after).sum()
     }
 
     /// The sequence number of the last commit; 0 before the first.
@@ -167,18 +209,27 @@ impl Journal {
         Ok(group)
     }
 
-    /// Calls `visit` with every frame from the sequence number `from` on.
+    /// Calls `visit` with every frame from the sequence number `from` on, each checked, and that it follows the one
+    /// before it. Where the journal begins later, so does this.
     pub(super) fn replay<E: From<StoreError>>(
         &self,
         from: u64,
         mut visit: impl FnMut(&Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        let mut end: Option<Chain> = None;
         for index in 0..self.segments.len() {
             if self.end_of(index) <= from {
                 continue;
             }
             let (octets, path) = self.octets(index)?;
-            for frame in self.frames(index, &octets, path)?.iter().filter(|frame| frame.seq >= from) {
+            let begin = open_frames(&octets, path)?.chain;
+            if end.is_some_and(|end| end != begin) {
+                let why = "it does not follow the segment before it".into();
+                return Err(StoreError::Damaged { path: path.to_owned(), offset: 20, why }.into());
+            }
+            let frames = self.frames(index, &octets, path)?;
+            end = Some(frames.last().map_or(begin, |frame| frame.chain));
+            for frame in frames.iter().filter(|frame| frame.seq >= from) {
                 visit(frame)?;
             }
         }
@@ -197,13 +248,26 @@ impl Journal {
         self.segments.last().map(|segment| (segment.path.as_path(), self.next))
     }
 
+    /// The chain hash after the commit `seq`; `None` where neither it nor the one after it is kept.
+    pub(super) fn chain_after(&self, seq: u64) -> Result<Option<Chain>, StoreError> {
+        if seq == self.last() {
+            return Ok(Some(self.chain));
+        }
+        if let Some(segment) = self.segments.iter().rev().find(|segment| segment.first == seq + 1) {
+            return Ok(Some(segment.chain));
+        }
+        let Some(index) = (0..self.segments.len()).find(|index| self.end_of(*index) > seq + 1) else { return Ok(None) };
+        let (octets, path) = self.octets(index)?;
+        Ok(self.frames(index, &octets, path)?.iter().find(|frame| frame.seq == seq).map(|frame| frame.chain))
+    }
+
     /// The commits of a zone, as [`super::Store::history`] has it. Reads back from the newest segment.
     pub(super) fn history(&self, zone: &Name, since: Option<Serial>, max: usize) -> Result<History, StoreError> {
         let segments = (0..self.segments.len()).rev().flat_map(|index| match self.of_zone(index, zone) {
             Ok(logged) => logged.into_iter().rev().map(Ok).collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],
         });
-        select(segments, since, max)
+        select(segments, since, max, self.first() == 1)
     }
 
     /// The error for a frame of which the checks hold and the commit does not.
@@ -218,30 +282,14 @@ impl Journal {
         }
     }
 
-    /// Reads a segment at the start: moves `next` and `chain` on, and sets `current` where it is the last.
-    fn read_in(&mut self, index: usize, notes: &mut Vec<RecoveryNote>) -> Result<(), StoreError> {
+    /// Reads the last segment at the start: sets `next`, `chain` and `current`.
+    fn read_last(&mut self, notes: &mut Vec<RecoveryNote>) -> Result<(), StoreError> {
+        let Some(index) = self.segments.len().checked_sub(1) else { return Ok(()) };
         let (mut octets, path) = self.octets(index)?;
         let path = path.to_owned();
         let mut frames = open_frames(&octets, &path)?;
         let header = Header { first: frames.seq, chain: frames.chain };
         let damaged = |offset: usize, why| Err(StoreError::Damaged { path: path.clone(), offset: offset as u64, why });
-        if header.first != self.segments.get(index).map_or(0, |segment| segment.first) {
-            return damaged(12, "the header's first sequence number is not the file's name".into());
-        }
-        if header.first != self.next {
-            return damaged(12, format!("it begins with commit {}, but {} is missing", header.first, self.next));
-        }
-        if index == 0 {
-            self.chain = header.chain;
-        } else if header.chain != self.chain {
-            return damaged(20, "it does not follow the segment before it".into());
-        }
-        if index + 1 < self.segments.len() {
-            if let Some(last) = self.frames(index, &octets, &path)?.last() {
-                (self.next, self.chain) = (last.seq + 1, last.chain);
-            }
-            return Ok(());
-        }
         while frames.next().is_some() {}
         let (at, next, chain) = (frames.at, frames.seq, frames.chain);
         match frames.tail() {
@@ -283,7 +331,7 @@ impl Journal {
             let _ = fs::remove_file(&unfinished);
         }
         let file = made?;
-        self.segments.push(Segment { path: path.clone(), first: self.next });
+        self.segments.push(Segment { path: path.clone(), first: self.next, chain: self.chain, size: size as u64 });
         Ok(Current { file, path, header, at: HEADER, size })
     }
 
@@ -345,11 +393,31 @@ impl Journal {
     }
 }
 
-fn open_frames<'a>(octets: &'a [u8], path: &Path) -> Result<Frames<'a>, StoreError> {
-    Frames::new(octets).map_err(|error| match error {
+impl Segment {
+    /// Reads and checks its header, and nothing else.
+    fn open(path: PathBuf, first: u64) -> Result<Segment, StoreError> {
+        let file = File::open(&path).map_err(StoreError::io("open", &path))?;
+        let size = file.metadata().map_err(StoreError::io("read", &path))?.len();
+        let mut octets = Vec::with_capacity(HEADER);
+        file.take(HEADER as u64).read_to_end(&mut octets).map_err(StoreError::io("read", &path))?;
+        let header = Header::read(&octets).map_err(|error| of_header(error, &path))?;
+        if header.first != first {
+            let why = "the header's first sequence number is not the file's name".into();
+            return Err(StoreError::Damaged { path, offset: 12, why });
+        }
+        Ok(Segment { path, first, chain: header.chain, size })
+    }
+}
+
+fn of_header(error: HeaderError, path: &Path) -> StoreError {
+    match error {
         HeaderError::Newer(version) => StoreError::Newer { path: path.to_owned(), version },
         broken => StoreError::Damaged { path: path.to_owned(), offset: 0, why: broken.to_string() },
-    })
+    }
+}
+
+fn open_frames<'a>(octets: &'a [u8], path: &Path) -> Result<Frames<'a>, StoreError> {
+    Frames::new(octets).map_err(|error| of_header(error, path))
 }
 
 /// The segments in `dir`.

@@ -5,6 +5,7 @@ use super::super::power::PowerDisk;
 use super::super::samples;
 use super::super::segment::FRAME;
 use super::*;
+use std::time::UNIX_EPOCH;
 
 /// Small, so that a few commits fill several.
 const SEGMENT: usize = 1000;
@@ -16,6 +17,17 @@ fn commit(time: u64) -> Commit {
 fn open(dir: &Path) -> Result<(Journal, Vec<RecoveryNote>), StoreError> {
     let mut notes = Vec::new();
     Journal::open(dir, SEGMENT, Box::new(SystemDisk), &mut notes).map(|journal| (journal, notes))
+}
+
+/// How many commits a start that builds upon none of them reads.
+fn replayed(dir: &Path) -> Result<usize, StoreError> {
+    let (journal, _) = open(dir)?;
+    let mut count = 0;
+    journal.replay(1, |_| {
+        count += 1;
+        Ok::<_, StoreError>(())
+    })?;
+    Ok(count)
 }
 
 /// The times of the commits, by which these tests know them.
@@ -142,7 +154,7 @@ fn a_flipped_bit_in_the_last_group_cuts_it() {
 }
 
 #[test]
-fn a_flipped_bit_before_the_last_group_refuses_to_open_and_names_the_octet() {
+fn a_flipped_bit_before_the_last_group_is_found_by_a_replay_and_names_the_octet() {
     let dir = tempfile::tempdir().unwrap();
     let last_starts = journal_of(dir.path(), 20);
     let all = segments(dir.path());
@@ -150,7 +162,7 @@ fn a_flipped_bit_before_the_last_group_refuses_to_open_and_names_the_octet() {
     for (segment, starts) in [(first, starts(first)), (last, last_starts)] {
         for at in starts[0]..starts[1] {
             change_octet(segment, at, |octet| octet ^ 0x04);
-            let error = open(dir.path()).map(|_| ()).unwrap_err().to_string();
+            let error = replayed(dir.path()).unwrap_err().to_string();
             assert!(error.contains(&format!("{} is damaged at octet {}: ", segment.display(), starts[0])), "{error}");
             assert!(error.contains("restore this file from a backup"), "{error}");
             change_octet(segment, at, |octet| octet ^ 0x04);
@@ -165,18 +177,24 @@ fn a_flipped_bit_before_the_last_group_refuses_to_open_and_names_the_octet() {
 }
 
 #[test]
-fn a_missing_segment_refuses_to_open() {
+fn a_missing_segment_is_found_by_a_replay() {
     let dir = tempfile::tempdir().unwrap();
     journal_of(dir.path(), 30);
     let all = segments(dir.path());
-    for gone in &all[..all.len() - 1] {
+    for gone in &all[1..all.len() - 1] {
         let octets = fs::read(gone).unwrap();
         fs::remove_file(gone).unwrap();
-        let error = open(dir.path()).map(|_| ()).unwrap_err().to_string();
-        assert!(error.contains("is missing") || error.contains("is not whole"), "{error}");
+        let error = replayed(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("is not whole"), "{error}");
         fs::write(gone, octets).unwrap();
     }
-    assert!(open(dir.path()).is_ok());
+    assert_eq!(replayed(dir.path()).unwrap(), 30);
+    // A segment of another journal in the place of one.
+    let other = tempfile::tempdir().unwrap();
+    journal_of(other.path(), 30);
+    fs::copy(&segments(other.path())[2], &all[2]).unwrap();
+    let error = replayed(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("it does not follow the segment before it"), "{error}");
 }
 
 #[test]
@@ -323,4 +341,98 @@ fn a_forged_frame_inside_a_torn_commit_is_not_taken_for_damage() {
     let start = starts(&segment)[2];
     change_octet(&segment, start + FRAME, |octet| octet ^ 1);
     assert_eq!(times(&open(dir.path()).unwrap().0), [1, 2]);
+}
+
+/// Sets when a segment was last written to.
+fn set_written(path: &Path, seconds: u64) {
+    let time = UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+#[test]
+fn old_and_surplus_segments_go_whole_but_none_that_is_needed() {
+    let dir = tempfile::tempdir().unwrap();
+    journal_of(dir.path(), 60);
+    let all = segments(dir.path());
+    assert!(all.len() >= 8, "{} segments", all.len());
+    all.iter().zip(1u64..).for_each(|(path, number)| set_written(path, 1000 * number));
+    let (mut journal, _) = open(dir.path()).unwrap();
+    let firsts: Vec<u64> = journal.segments.iter().map(|segment| segment.first).collect();
+    let keep = |age, size| Retention { age, size };
+    // Neither old nor too much; old and needed; too much and needed.
+    assert_eq!(journal.retire(&keep(5000, u64::MAX), 60, 6000).unwrap(), 0);
+    assert_eq!(journal.retire(&keep(0, u64::MAX), 0, 1_000_000).unwrap(), 0);
+    assert_eq!(journal.retire(&keep(u64::MAX, 0), firsts[1] - 2, 0).unwrap(), 0);
+    // A clock that jumped back keeps more, not less.
+    assert_eq!(journal.retire(&keep(5000, u64::MAX), 60, 0).unwrap(), 0);
+    // Two are older than the age.
+    assert_eq!(journal.retire(&keep(5000, u64::MAX), 60, 7500).unwrap(), 2);
+    assert_eq!(journal.first(), firsts[2]);
+    // One too many by size, and the needed one stays.
+    let size = SEGMENT as u64 * (all.len() as u64 - 3);
+    assert_eq!(journal.retire(&keep(u64::MAX, size), 60, 0).unwrap(), 1);
+    assert_eq!(journal.retire(&keep(u64::MAX, 0), firsts[4] - 1, 0).unwrap(), 1);
+    assert_eq!(segments(dir.path()), all[4..]);
+    // Never the one that is written to, however little is to be kept; and a few at a time.
+    while journal.retire(&keep(0, 0), 60, u64::MAX).unwrap() > 0 {}
+    assert_eq!(segments(dir.path()), all[all.len() - 1..]);
+    journal.append(&[commit(61)]).unwrap();
+    drop(journal);
+    let (journal, notes) = open(dir.path()).unwrap();
+    assert_eq!((journal.last(), notes), (61, vec![]));
+    // What is gone is no history that is complete.
+    let zone = Name::parse("example.com").unwrap();
+    let history = journal.history(&zone, None, 1000).unwrap();
+    assert!(!history.complete && !history.commits.is_empty());
+    let since = journal.history(&zone, Some(Serial(99)), 1000).unwrap();
+    assert!(!since.complete && since.commits.is_empty());
+}
+
+#[test]
+fn a_fault_or_a_power_cut_while_segments_go_leaves_one_unbroken_piece() {
+    for operation in 0..8 {
+        let dir = tempfile::tempdir().unwrap();
+        journal_of(dir.path(), 60);
+        let disk = PowerDisk::new(operation);
+        let mut journal = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), &mut Vec::new()).unwrap();
+        disk.fail_after(usize::try_from(operation).unwrap());
+        let outcome = journal.retire(&Retention { age: 0, size: 0 }, 60, u64::MAX);
+        assert!(outcome.is_err(), "operation {operation}");
+        let first = journal.first();
+        let left = |journal: &Journal| {
+            let mut count = 0;
+            journal.replay(1, |_| {
+                count += 1;
+                Ok::<_, StoreError>(())
+            })?;
+            Ok::<_, StoreError>(count)
+        };
+        assert_eq!(left(&journal).unwrap(), 61 - first);
+        drop(journal);
+        disk.cut();
+        assert_eq!(left(&open(dir.path()).unwrap().0).unwrap(), 61 - first);
+    }
+}
+
+#[test]
+fn the_chain_after_any_commit_that_is_kept_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    journal_of(dir.path(), 30);
+    let (mut journal, _) = open(dir.path()).unwrap();
+    let mut chains = Vec::new();
+    journal
+        .replay(1, |frame| {
+            chains.push(frame.chain);
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+    for (seq, chain) in (1..).zip(&chains) {
+        assert_eq!(journal.chain_after(seq).unwrap(), Some(*chain), "commit {seq}");
+    }
+    assert!(journal.chain_after(0).unwrap().is_some_and(|chain| !chains.contains(&chain)));
+    assert_eq!(journal.chain_after(31).unwrap(), None);
+    journal.retire(&Retention { age: 0, size: 0 }, 30, u64::MAX).unwrap();
+    let first = journal.first();
+    assert_eq!(journal.chain_after(first - 1).unwrap(), Some(chains[usize::try_from(first).unwrap() - 2]));
+    assert_eq!(journal.chain_after(first - 2).unwrap(), None);
 }

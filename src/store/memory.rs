@@ -64,7 +64,12 @@ impl Store for MemoryStore {
     fn history(&self, zone: &Name, since: Option<Serial>, max: usize) -> Result<History, StoreError> {
         let inner = self.inner();
         let newest_first = inner.commits.iter().enumerate().rev().filter(|(_, commit)| commit.zone == *zone);
-        select(newest_first.map(|(at, commit)| Ok(Logged { seq: at as u64 + 1, commit: commit.clone() })), since, max)
+        select(
+            newest_first.map(|(at, commit)| Ok(Logged { seq: at as u64 + 1, commit: commit.clone() })),
+            since,
+            max,
+            true,
+        )
     }
 }
 

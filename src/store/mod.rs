@@ -9,12 +9,15 @@
 //! - The table only ever holds what the journal made durable before. It may be thrown away at any time, and nobody
 //!   waits for it: neither an append nor a start.
 
+mod checkpoint;
+mod checkpoints;
 mod commit;
 mod disk;
 mod encode;
 mod error;
 mod follower;
 mod journal;
+mod mark;
 mod memory;
 mod note;
 #[cfg(test)]
@@ -22,17 +25,20 @@ mod power;
 mod recovery;
 mod row;
 mod segment;
+mod start;
 mod table;
 mod tail;
 
+pub use checkpoints::CheckpointRule;
 pub use commit::{Actor, Commit, CommitKind};
 pub use error::StoreError;
+pub use journal::Retention;
 pub use memory::MemoryStore;
 pub use note::RecoveryNote;
 pub use recovery::{DiskStore, LoadedZone, Opened, StoreOptions};
 
 use crate::wire::Name;
-use crate::zone::Serial;
+use crate::zone::{Serial, ZoneSet};
 
 /// Where commits become durable.
 pub trait Store: Send {
@@ -48,6 +54,12 @@ pub trait Store: Send {
     /// The newest `max` commits of a zone; with `since`, the commits that lead from that serial to the zone's newest.
     fn history(&self, zone: &Name, since: Option<Serial>, max: usize) -> Result<History, StoreError>;
 
+    /// Hands over the zones as the last append left them, after each group that was published. A store may write a
+    /// checkpoint of them, on a thread of its own, and let go of journal that nothing needs any more.
+    fn published(&mut self, zones: &ZoneSet) {
+        let _ = zones;
+    }
+
     /// A fault of the table since the last question; told once, for the log. Answers and appends go on without it, and
     /// the next start rebuilds it.
     fn table_fault(&mut self) -> Option<StoreError> {
@@ -55,13 +67,16 @@ pub trait Store: Send {
     }
 }
 
+/// Who is told what came of something that was begun. One that is dropped uncalled was not begun.
+type Told<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
+
 /// Commits of one zone, read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
     /// The commits, the oldest first.
     pub commits: Vec<Logged>,
-    /// Whether this is all: from the asked serial on, or from the zone's first commit. Where a serial was asked for
-    /// that cannot be led from, this is false and there are no commits; IXFR then sends the whole zone (RFC 1995
+    /// Whether this is all: from the asked serial on, or from the zone's first commit. False where the past is no longer
+    /// kept. Where a serial was asked for that cannot be led from, this is false and there are no commits; IXFR then sends the whole zone (RFC 1995
     /// section 4).
     pub complete: bool,
 }
@@ -75,7 +90,8 @@ pub struct Logged {
     pub commit: Commit,
 }
 
-/// Picks from a zone's commits, the newest first, what [`Store::history`] promises.
+/// Picks from a zone's commits, the newest first, what [`Store::history`] promises; `whole` says whether they go back to
+/// the zone's first.
 ///
 /// Serials are compared for equality only: order would break where they wrap (RFC 1982), and a zone that was
 /// deleted and created again may use a serial twice, so the way back ends at a creation.
@@ -83,9 +99,10 @@ fn select(
     newest_first: impl Iterator<Item = Result<Logged, StoreError>>,
     since: Option<Serial>,
     max: usize,
+    whole: bool,
 ) -> Result<History, StoreError> {
     let mut commits: Vec<Logged> = Vec::new();
-    let mut complete = since.is_none();
+    let mut complete = since.is_none() && whole;
     for logged in newest_first {
         let logged = logged?;
         if since == Some(logged.commit.to) {

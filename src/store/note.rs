@@ -32,6 +32,20 @@ pub enum RecoveryNote {
         /// Of how many commits.
         commits: u64,
     },
+    /// A table was made from a checkpoint and the journal after it.
+    TableFromCheckpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// How many commits came from the journal.
+        commits: u64,
+    },
+    /// A checkpoint could not be used and was renamed.
+    CheckpointSetAside {
+        /// What it is called now.
+        to: PathBuf,
+        /// Why.
+        why: String,
+    },
 }
 
 impl fmt::Display for RecoveryNote {
@@ -50,6 +64,12 @@ impl fmt::Display for RecoveryNote {
             }
             RecoveryNote::TableRebuilt { commits } => {
                 write!(f, "table rebuilt: {commits} commits taken from the journal; it catches up meanwhile")
+            }
+            RecoveryNote::TableFromCheckpoint { path, commits } => {
+                write!(f, "table rebuilt: from checkpoint {} and {commits} commits from the journal", path.display())
+            }
+            RecoveryNote::CheckpointSetAside { to, why } => {
+                write!(f, "checkpoint set aside as {}: {why}; it may be deleted", to.display())
             }
         }
     }

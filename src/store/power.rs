@@ -146,4 +146,13 @@ impl Disk for PowerDisk {
         state.renamed.retain(|path| path.parent() != Some(dir));
         Ok(())
     }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        self.0.lock().unwrap().step()?;
+        SystemDisk.remove(path)
+    }
+
+    fn again(&self) -> Box<dyn Disk> {
+        Box::new(self.clone())
+    }
 }

@@ -1,34 +1,19 @@
 //! The store on disk, and what a start does: take the lock; read the table and, beside it, the journal; bring the zones,
 //! in memory, to the end of the journal. Then they can be served; the table follows in a thread of its own.
 //!
-//! The state directory holds `lock`, `journal/` and `table/`. Nothing is ever deleted from the journal, so that a table
-//! that is missing, damaged, or of another journal can always be made anew.
-//!
-//! # What the table has, and what the journal adds
-//!
-//! A table's mark names two commits. Every commit up to `done` is in it whole. `begun` is `done`, or the one commit after
-//! it, of which any part may be there. That commit is of one zone; all others are as they were after `done`. So a start
-//! takes every zone as the table has it, applies `begun` over its own half, and the commits after it upon that:
-//!
-//! - a create: what the table has of the zone is thrown away;
-//! - a delete: likewise;
-//! - a change: what it removes may be gone already and what it adds may be there, as in [`Table::follow`]. Both name
-//!   whole records, and all removals come before the additions, so the outcome is that of doing it in one go.
-//!
-//! Until then the zone may lack its SOA; it is looked for at the end. Where the table is of another journal, ahead of
-//! this one, or not what was written to it, its zones are dropped, it is set aside, and the zones are made from the
-//! journal alone, while a new table begins to follow it.
+//! The state directory holds `lock`, `journal/`, `table/` and `checkpoint/`.
 
+use super::checkpoint;
+use super::checkpoints::{CheckpointRule, Checkpoints};
 use super::disk::{Disk, SystemDisk};
-use super::encode::{self, Unreadable};
 use super::follower::Follower;
-use super::journal::Journal;
-use super::table::{Mark, Step, Table, TableError};
-use super::{Commit, CommitKind, History, RecoveryNote, Store, StoreError};
+use super::journal::{Journal, Retention};
+use super::start::{Base, Start, open_table};
+use super::table::TableError;
+use super::{Commit, History, RecoveryNote, Store, StoreError};
 use crate::wire::Name;
-use crate::zone::{self, Changes, Key, Serial, Unchecked};
-use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use crate::zone::{Serial, Unchecked, ZoneSet};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -39,6 +24,14 @@ pub struct DiskStore {
     journal: Journal,
     follower: Follower,
     table: PathBuf,
+    checkpoints: Checkpoints,
+    keep: Retention,
+    /// The newest commit's time: what counts as now.
+    now: u64,
+    /// The first commit of the newest segment when segments were last let go.
+    retired_at: u64,
+    /// Whether letting go of a segment failed: told once.
+    stuck: bool,
     /// Held as long as the store: declared last, so that it is dropped when the table has closed its files.
     _lock: File,
 }
@@ -50,6 +43,10 @@ pub struct StoreOptions {
     pub segment_size: usize,
     /// How much of the table sled keeps in memory, in octets.
     pub table_cache: u64,
+    /// When a checkpoint is written.
+    pub checkpoints: CheckpointRule,
+    /// How much of the journal is kept.
+    pub keep: Retention,
 }
 
 /// A zone as the store holds it.
@@ -76,7 +73,12 @@ impl Default for StoreOptions {
     fn default() -> StoreOptions {
         // Of 1 M keys sled alone held 211 MB after reading them all with a cache of 64 MiB, 69 MB with 8 MiB and 51 MB
         // with 1 MiB; the reading took 0.7, 0.9 and 0.9 s.
-        StoreOptions { segment_size: 4 << 20, table_cache: 8 << 20 }
+        StoreOptions {
+            segment_size: 4 << 20,
+            table_cache: 8 << 20,
+            checkpoints: CheckpointRule::default(),
+            keep: Retention::default(),
+        }
     }
 }
 
@@ -98,6 +100,7 @@ impl DiskStore {
         let mut notes = Vec::new();
         let path = dir.join("table");
         let fresh = !path.exists();
+        let checkpoint_disk = disk.again();
         // Side by side: neither needs the other until both are read.
         let (journal, table) = thread::scope(|scope| {
             let reading = scope.spawn(|| open_table(&path, options));
@@ -106,11 +109,31 @@ impl DiskStore {
             (journal, reading.join().unwrap_or_else(|_| broken()))
         });
         let journal = journal?;
-        let start = Start { path: &path, options, journal: &journal };
-        let (table, zones) = start.catch_up(table, fresh, &mut notes).map_err(|trouble| start.error(trouble))?;
-        let parts = journal.parts(table.mark().done.seq + 1);
-        let follower = Follower::start(table, parts).map_err(StoreError::io("start a thread for", &path))?;
-        let store = DiskStore { journal, follower, table: path, _lock: lock };
+        let checkpoints = dir.join("checkpoint");
+        let newest = checkpoint::list(&checkpoints)?.first().map_or(0, |(seq, _)| *seq);
+        let last = journal.last();
+        if newest > last {
+            return Err(StoreError::JournalShort { path: dir.join("journal"), last, checkpoint: newest });
+        }
+        let gathered = (journal.octets_after(newest), last - newest);
+        let start = Start { path: &path, checkpoints: &checkpoints, options, journal: &journal };
+        let Base { table, zones, from } =
+            start.catch_up(table, fresh, &mut notes).map_err(|trouble| start.error(trouble))?;
+        let begins = from.as_ref().map_or(table.mark().done, |checkpoint| checkpoint.step);
+        let parts = journal.parts(begins.seq + 1);
+        let follower = Follower::start(table, from, parts).map_err(StoreError::io("start a thread for", &path))?;
+        let checkpoints = Checkpoints::open(checkpoints, checkpoint_disk, options.checkpoints, gathered)?;
+        let store = DiskStore {
+            journal,
+            follower,
+            table: path,
+            checkpoints,
+            keep: options.keep,
+            now: 0,
+            retired_at: 0,
+            stuck: false,
+            _lock: lock,
+        };
         Ok(Opened { store, zones: zones.into_values().collect(), notes })
     }
 
@@ -127,6 +150,31 @@ impl DiskStore {
     pub fn close(mut self) -> u64 {
         self.follower.close(self.journal.last())
     }
+
+    /// Lets go of journal that is too old or too much, once for each new segment.
+    fn retire(&mut self) {
+        let newest = self.journal.newest_first();
+        if newest == self.retired_at {
+            return;
+        }
+        self.retired_at = newest;
+        let outcome = self.checkpoints.free().and_then(|free| {
+            let free = free.min(self.follower.flushed(free));
+            self.journal.retire(&self.keep, free, self.now)
+        });
+        match outcome {
+            Ok(0) => self.stuck = false,
+            Ok(segments) => {
+                self.stuck = false;
+                tracing::debug!(segments, first = self.journal.first(), "old journal let go");
+            }
+            Err(error) if !self.stuck => {
+                self.stuck = true;
+                tracing::warn!("old journal not let go: {error}");
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -140,7 +188,9 @@ impl DiskStore {
 impl Store for DiskStore {
     fn append(&mut self, commits: &[Commit]) -> Result<u64, StoreError> {
         self.follower.wait_for_room();
-        self.journal.append(commits)?;
+        let group = self.journal.append(commits)?;
+        self.checkpoints.gathered(group.octets.len() as u64, group.frames.len() as u64);
+        self.now = commits.last().map_or(self.now, |commit| commit.time);
         // Only what is durable: a table that knew more than the journal would be thrown away at the next start.
         if let Some((path, end)) = self.journal.newest() {
             self.follower.durable(path, end);
@@ -156,164 +206,17 @@ impl Store for DiskStore {
         self.journal.history(zone, since, max)
     }
 
+    fn published(&mut self, zones: &ZoneSet) {
+        self.checkpoints.offer(self.journal.end(), zones);
+        self.retire();
+    }
+
     fn table_fault(&mut self) -> Option<StoreError> {
         let path = || self.table.clone();
         match self.follower.fault() {
             Some(why) => Some(StoreError::TableStopped { path: path(), why }),
             None => self.follower.overloaded().then(|| StoreError::TableOverloaded { path: path() }),
         }
-    }
-}
-
-/// Every zone, by the key of its apex.
-type Zones = BTreeMap<Vec<u8>, LoadedZone>;
-
-/// A start that has read the table and the journal.
-struct Start<'a> {
-    path: &'a Path,
-    options: &'a StoreOptions,
-    journal: &'a Journal,
-}
-
-enum Trouble {
-    Store(StoreError),
-    Table(TableError),
-}
-
-fn open_table(path: &Path, options: &StoreOptions) -> Result<(Table, Zones), TableError> {
-    let table = Table::open(path, options.table_cache)?;
-    match table.read() {
-        Ok(zones) => Ok((table, zones)),
-        Err(error) => {
-            table.close();
-            Err(error)
-        }
-    }
-}
-
-impl Start<'_> {
-    /// The zones at the end of the journal, and a table that follows it: the one that was read, where it can be used.
-    fn catch_up(
-        &self,
-        read: Result<(Table, Zones), TableError>,
-        fresh: bool,
-        notes: &mut Vec<RecoveryNote>,
-    ) -> Result<(Table, Zones), Trouble> {
-        let last = self.journal.last();
-        let tried =
-            read.map_err(Trouble::Table).and_then(|(table, mut zones)| match self.replay(table.mark(), &mut zones) {
-                Ok(()) => Ok((table, zones)),
-                Err(trouble) => {
-                    table.close();
-                    Err(trouble)
-                }
-            });
-        match tried {
-            Ok((table, zones)) => {
-                match last - table.mark().done.seq {
-                    0 => {}
-                    commits if fresh => notes.push(RecoveryNote::TableRebuilt { commits }),
-                    commits => notes.push(RecoveryNote::TableBehind { commits }),
-                }
-                Ok((table, zones))
-            }
-            Err(Trouble::Table(TableError::Unusable(why))) => {
-                let to = set_aside(self.path)?;
-                notes.push(RecoveryNote::TableSetAside { to, why });
-                let table = Table::open(self.path, self.options.table_cache)?;
-                let mut zones = Zones::new();
-                self.replay(table.mark(), &mut zones)?;
-                if last > 0 {
-                    notes.push(RecoveryNote::TableRebuilt { commits: last });
-                }
-                Ok((table, zones))
-            }
-            Err(trouble) => Err(trouble),
-        }
-    }
-
-    /// Brings zones that a table with this mark holds to the end of the journal.
-    fn replay(&self, mark: Mark, zones: &mut Zones) -> Result<(), Trouble> {
-        let last = self.journal.last();
-        if mark.begun.seq > last {
-            let why = format!("it holds commit {}, but the journal ends with {last}", mark.begun.seq);
-            return Err(TableError::Unusable(why).into());
-        }
-        self.journal.replay(mark.done.seq, |frame| {
-            let step = Step { seq: frame.seq, chain: frame.chain };
-            if [mark.done, mark.begun].iter().any(|known| known.seq == step.seq && *known != step) {
-                return Err(TableError::Unusable("it follows another journal".into()).into());
-            }
-            if frame.seq > mark.done.seq {
-                apply(zones, frame.seq, frame.payload)?;
-            }
-            Ok(())
-        })
-    }
-
-    fn error(&self, trouble: Trouble) -> StoreError {
-        match trouble {
-            Trouble::Store(error) => error,
-            Trouble::Table(TableError::Disk(error)) => StoreError::io("write", self.path)(error),
-            Trouble::Table(TableError::Commit(seq, why)) => self.journal.unreadable(seq, why),
-            Trouble::Table(error) => StoreError::Table { path: self.path.to_owned(), why: error.to_string() },
-        }
-    }
-}
-
-/// Applies a commit to the zones, one of which may hold it in part.
-fn apply(zones: &mut Zones, seq: u64, payload: &[u8]) -> Result<(), TableError> {
-    let unreadable = |why| TableError::Commit(seq, why);
-    let outside = |_| unreadable(Unreadable::Broken);
-    let encoded = encode::read(payload).map_err(unreadable)?;
-    let apex = encoded.commit.zone;
-    let key = Key::new(&apex).as_bytes().to_vec();
-    match encoded.commit.kind {
-        CommitKind::Delete => {
-            zones.remove(&key);
-        }
-        CommitKind::Create => {
-            // What was there goes first, so that a large zone is in memory once.
-            zones.remove(&key);
-            let mut builder = zone::Builder::new(&apex);
-            for record in encoded.added {
-                let record = record.map_err(unreadable)?;
-                builder.record(&record.owner, record.rtype, record.ttl, &record.rdata).map_err(outside)?;
-            }
-            zones.insert(key, LoadedZone { apex, zone: builder.finish() });
-        }
-        CommitKind::Change => {
-            let removed = encoded.removed.collect::<Result<_, _>>().map_err(unreadable)?;
-            let added = encoded.added.collect::<Result<_, _>>().map_err(unreadable)?;
-            let begin = || LoadedZone { apex, zone: zone::Builder::new(&apex).finish() };
-            let loaded = zones.entry(key).or_insert_with(begin);
-            loaded.zone.replay(&Changes { removed, added }).map_err(outside)?;
-        }
-    }
-    Ok(())
-}
-
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Trouble {
-        Trouble::Store(error)
-    }
-}
-
-impl From<TableError> for Trouble {
-    fn from(error: TableError) -> Trouble {
-        Trouble::Table(error)
-    }
-}
-
-/// Moves a table out of the way, to the first `table.broken-N` that is free.
-fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    let mut number = 1u32;
-    loop {
-        let to = path.with_extension(format!("broken-{number}"));
-        if !to.exists() {
-            return fs::rename(path, &to).map(|()| to).map_err(StoreError::io("set aside", path));
-        }
-        number += 1;
     }
 }
 
@@ -339,3 +242,7 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
 #[cfg(test)]
 #[path = "recovery_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "rebuild_tests.rs"]
+mod rebuild_tests;

@@ -1,20 +1,29 @@
 //! Tests of the start, and of the table that it brings up to the journal.
 
+use super::super::mark::Step;
 use super::super::power::PowerDisk;
 use super::super::segment::Group;
+use super::super::table::Table;
 use super::super::{CommitKind, samples};
 use super::*;
 use crate::wire::{Rtype, Ttl};
-use crate::zone::{Changes, Record};
+use crate::zone::{Changes, Key, Record};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::fs;
 use std::sync::atomic::AtomicBool;
 
-const OPTIONS: StoreOptions = StoreOptions { segment_size: 4000, table_cache: 1 << 20 };
+pub(super) const OPTIONS: StoreOptions = StoreOptions {
+    segment_size: 4000,
+    table_cache: 1 << 20,
+    checkpoints: CheckpointRule { octets: u64::MAX, commits: u64::MAX },
+    keep: Retention { age: u64::MAX, size: u64::MAX },
+};
 
 /// Every zone with its records, sorted.
-type Zones = BTreeMap<String, Vec<Record>>;
+pub(super) type Zones = BTreeMap<String, Vec<Record>>;
 
-fn open(dir: &Path) -> Result<(DiskStore, Zones, Vec<RecoveryNote>), StoreError> {
+pub(super) fn open(dir: &Path) -> Result<(DiskStore, Zones, Vec<RecoveryNote>), StoreError> {
     let opened = DiskStore::open(dir, &OPTIONS)?;
     let mut zones = Zones::new();
     for loaded in opened.zones {
@@ -28,7 +37,7 @@ fn open(dir: &Path) -> Result<(DiskStore, Zones, Vec<RecoveryNote>), StoreError>
 }
 
 /// Closes a store whose table has caught up.
-fn close(store: DiskStore) {
+pub(super) fn close(store: DiskStore) {
     store.sync_table().unwrap();
     assert_eq!(store.close(), 0);
 }

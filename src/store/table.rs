@@ -12,22 +12,18 @@
 //! A value is what [`super::row`] writes.
 //!
 //! Keys of the table's own begin with 01 FF, which no reversed name does: `01 FF 'z'` and an apex is a zone that
-//! exists, its value the apex in wire form and in the case it was given; `01 FF 'm'` is the mark:
-//!
-//! | octets | the mark                                                                                            |
-//! |--------|-----------------------------------------------------------------------------------------------------|
-//! | 1      | form: 1                                                                                             |
-//! | 8 + 16 | sequence number of the last commit that is in the table whole, and the chain hash after it          |
-//! | 8 + 16 | the same of a commit that is in the table in part, or again the last whole one                     |
-//! | 8      | sum of the weights of all other keys and values                                                     |
+//! exists, its value the apex in wire form and in the case it was given; `01 FF 'm'` is the mark, as [`super::mark`]
+//! writes it.
 //!
 //! Every batch holds the mark, and sled applies a batch whole or not at all. Removals and additions name whole
 //! records, and all removals of a commit go before its additions, so a commit applied again over its own half gives what it
 //! would have given in one go.
 
+mod fill;
+
 use super::encode::{self, Input, Unreadable};
+use super::mark::{Mark, Step};
 use super::row::{Owner, read_value, runs, value_of};
-use super::segment::Chain;
 use super::{Commit, CommitKind, LoadedZone};
 use crate::wire::Name;
 use crate::zone::{self, Key};
@@ -56,26 +52,6 @@ pub(super) struct Table {
     unflushed: usize,
 }
 
-/// How far the table has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Mark {
-    /// The last commit that is in the table whole.
-    pub(super) done: Step,
-    /// A commit that is in the table in part, or `done`.
-    pub(super) begun: Step,
-    /// The sum of the weights of everything else in the table.
-    sum: u64,
-}
-
-/// A commit and everything before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Step {
-    /// Its sequence number.
-    pub(super) seq: u64,
-    /// The chain hash after it.
-    pub(super) chain: Chain,
-}
-
 /// Why the table cannot be used.
 #[derive(Debug)]
 pub(super) enum TableError {
@@ -102,7 +78,6 @@ const FLUSH: usize = 1 << 16;
 /// How much of the table is passed from thread to thread at once, in octets, and how many times that may wait.
 const AT_ONCE: usize = 1 << 16;
 const AHEAD: usize = 8;
-const FORM: u8 = 1;
 const MARK: &[u8] = b"\x01\xffm";
 const ZONE: &[u8] = b"\x01\xffz";
 
@@ -378,27 +353,6 @@ impl Table {
             self.db.flush()?;
         }
         Ok(())
-    }
-}
-
-impl Mark {
-    fn octets(&self) -> Vec<u8> {
-        let mut out = vec![FORM];
-        for step in [self.done, self.begun] {
-            out.extend_from_slice(&step.seq.to_be_bytes());
-            out.extend_from_slice(&step.chain);
-        }
-        out.extend_from_slice(&self.sum.to_be_bytes());
-        out
-    }
-
-    fn read(octets: &[u8]) -> Option<Mark> {
-        let mut input = Input(octets);
-        (input.u8()? == FORM).then_some(())?;
-        let mut step = || Some(Step { seq: input.u64()?, chain: input.array()? });
-        let (done, begun) = (step()?, step()?);
-        let sum = input.u64()?;
-        input.0.is_empty().then_some(Mark { done, begun, sum })
     }
 }
 

@@ -132,13 +132,13 @@ impl<'a> Node<'a> {
     /// An owner without records.
     pub const EMPTY: Node<'static> = Node(&[]);
 
-    /// A node from its octets.
-    pub(super) fn new(octets: &'a [u8]) -> Node<'a> {
+    /// A node from octets that [`Node::as_bytes`] gave.
+    pub(crate) fn new(octets: &'a [u8]) -> Node<'a> {
         Node(octets)
     }
 
     /// The octets.
-    pub(super) fn as_bytes(self) -> &'a [u8] {
+    pub(crate) fn as_bytes(self) -> &'a [u8] {
         self.0
     }
 
