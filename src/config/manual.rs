@@ -2,7 +2,9 @@
 
 use super::file::{Preset, Setting};
 use super::http::HTTP_OPTIONS;
-use super::settings::{GRANT_OPTIONS, KEY_OPTIONS, OPTIONS, TLS_OPTIONS, ZONE_OPTIONS};
+use super::journal::JOURNAL_OPTIONS;
+use super::settings::{GRANT_OPTIONS, KEY_OPTIONS, OPTIONS, ZONE_OPTIONS};
+use super::tls::TLS_OPTIONS;
 
 /// One table of options.
 pub struct Section {
@@ -28,6 +30,7 @@ pub struct OptionText {
 pub fn manual() -> Vec<Section> {
     vec![
         section("Top level", OPTIONS),
+        section("[journal]", JOURNAL_OPTIONS),
         section("[tls]", TLS_OPTIONS),
         section("[http]", HTTP_OPTIONS),
         section("[[key]]", KEY_OPTIONS),

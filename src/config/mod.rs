@@ -8,6 +8,7 @@
 
 mod file;
 mod http;
+mod journal;
 mod key_files;
 mod keys;
 mod manual;
@@ -21,6 +22,7 @@ mod zones;
 mod tests;
 
 pub use http::{HttpConfig, HttpUser};
+pub use journal::JournalConfig;
 pub use key_files::{KeyDirectory, KeyFile, key_of_file};
 pub use manual::manual;
 pub use network::Network;
@@ -54,6 +56,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Where the journal and the table are kept.
     pub state_dir: PathBuf,
+    /// How much of the journal is kept, and when a checkpoint is written.
+    pub journal: JournalConfig,
     /// Where key files are kept.
     pub key_dir: KeyDirectory,
     /// Where log lines go.
@@ -280,6 +284,7 @@ impl Config {
             file: source.map(|source| source.path),
             listen,
             state_dir,
+            journal: settings.journal,
             key_dir,
             log: LogConfig {
                 file: flags.log_file.clone().or(settings.log_file),

@@ -2,6 +2,8 @@
 
 use super::file::{Fault, Preset, Setting};
 use super::http::{HTTP_OPTIONS, HttpSettings};
+use super::journal::{JOURNAL_OPTIONS, JournalConfig};
+use super::tls::{TLS_OPTIONS, TlsSettings};
 use super::{LogFormat, LogLevel};
 use crate::tsig::{Algorithm, Secret};
 use crate::update::policy::{Creation, Effect, Types};
@@ -27,22 +29,11 @@ pub(super) struct Settings {
     pub(super) tcp_idle_timeout: u32,
     pub(super) udp_size: u16,
     pub(super) udp_workers: Option<NonZeroUsize>,
+    pub(super) journal: JournalConfig,
     pub(super) tls: Option<TlsSettings>,
     pub(super) http: Option<HttpSettings>,
     pub(super) keys: Vec<KeySettings>,
     pub(super) zones: Vec<ZoneSettings>,
-}
-
-/// `[tls]`.
-#[derive(Default)]
-pub(super) struct TlsSettings {
-    pub(super) at: usize,
-    pub(super) certificate: Option<PathBuf>,
-    pub(super) key: Option<PathBuf>,
-    pub(super) dot_listen: Option<Vec<SocketAddr>>,
-    pub(super) doh_listen: Option<Vec<SocketAddr>>,
-    pub(super) doh_path: String,
-    pub(super) doq_listen: Option<Vec<SocketAddr>>,
 }
 
 /// One `[[key]]`.
@@ -225,6 +216,16 @@ pub(super) const OPTIONS: &[Setting<Settings>] = &[
         },
     },
     Setting {
+        name: "journal",
+        form: "[journal] table",
+        default: Preset::Words("each option has its default"),
+        doc: "How much of the past is kept.",
+        set: |settings, field| {
+            settings.journal = field.table(JOURNAL_OPTIONS)?;
+            Ok(())
+        },
+    },
+    Setting {
         name: "tls",
         form: "[tls] table",
         default: Preset::Words("only UDP and TCP"),
@@ -263,60 +264,6 @@ pub(super) const OPTIONS: &[Setting<Settings>] = &[
             settings.zones = field.list(|item| Ok(ZoneSettings { at: item.at, ..item.table(ZONE_OPTIONS)? }))?;
             Ok(())
         },
-    },
-];
-
-/// In `[tls]`.
-pub(super) const TLS_OPTIONS: &[Setting<TlsSettings>] = &[
-    Setting {
-        name: "certificate",
-        form: "path",
-        default: Preset::Words("must be written"),
-        doc: "The certificate and those that vouch for it, as PEM, the server's own first. A new one is taken up while \
-              the server runs.",
-        set: |tls, field| set(&mut tls.certificate, field.path()),
-    },
-    Setting {
-        name: "key",
-        form: "path",
-        default: Preset::Words("must be written"),
-        doc: "The private key of the certificate, as PEM. Only the server's user should be able to read it.",
-        set: |tls, field| set(&mut tls.key, field.path()),
-    },
-    Setting {
-        name: "dot-listen",
-        form: "list of \"ADDRESS:PORT\"",
-        default: Preset::Words("the addresses of listen, port 853"),
-        doc: "Where DNS over TLS is listened on (TCP). An empty list turns it off.",
-        set: |tls, field| set(&mut tls.dot_listen, field.list(|item| item.parse(address))),
-    },
-    Setting {
-        name: "doh-listen",
-        form: "list of \"ADDRESS:PORT\"",
-        default: Preset::Words("the addresses of listen, port 443"),
-        doc: "Where DNS over HTTPS is listened on (TCP, HTTP/2). An empty list turns it off.",
-        set: |tls, field| set(&mut tls.doh_listen, field.list(|item| item.parse(address))),
-    },
-    Setting {
-        name: "doh-path",
-        form: "path of a URL",
-        default: Preset::Toml("\"/dns-query\""),
-        doc: "The path that DNS over HTTPS answers at.",
-        set: |tls, field| {
-            let path = field.text()?;
-            if !path.starts_with('/') || path.contains(|c: char| !c.is_ascii_graphic() || "?#{}".contains(c)) {
-                return Err(field.fault(format!("{path}: no path of a URL; write one such as /dns-query")));
-            }
-            tls.doh_path = path.to_string();
-            Ok(())
-        },
-    },
-    Setting {
-        name: "doq-listen",
-        form: "list of \"ADDRESS:PORT\"",
-        default: Preset::Words("the addresses of listen, port 853"),
-        doc: "Where DNS over QUIC is listened on (UDP). An empty list turns it off.",
-        set: |tls, field| set(&mut tls.doq_listen, field.list(|item| item.parse(address))),
     },
 ];
 
@@ -476,7 +423,7 @@ pub(super) const GRANT_OPTIONS: &[Setting<GrantSettings>] = &[
     },
 ];
 
-fn set<T>(place: &mut Option<T>, value: Result<T, Fault>) -> Result<(), Fault> {
+pub(super) fn set<T>(place: &mut Option<T>, value: Result<T, Fault>) -> Result<(), Fault> {
     *place = Some(value?);
     Ok(())
 }

@@ -1,8 +1,11 @@
 //! Tests of the configuration: each in a directory of its own, with surroundings of its own.
 
 use super::http::HTTP_OPTIONS;
-use super::settings::{GRANT_OPTIONS, KEY_OPTIONS, TLS_OPTIONS, ZONE_OPTIONS};
+use super::journal::JOURNAL_OPTIONS;
+use super::settings::{GRANT_OPTIONS, KEY_OPTIONS, ZONE_OPTIONS};
+use super::tls::TLS_OPTIONS;
 use super::*;
+use crate::store::{CheckpointRule, Retention};
 use crate::wire::Rtype;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -95,6 +98,11 @@ fn every_option_has_its_default() {
         assert_eq!(config.tcp, TcpLimits { connections: 1000, per_address: 50, idle_timeout: Duration::from_secs(10) });
         assert_eq!(config.udp_size, 1232);
         assert_eq!(config.udp_workers, std::thread::available_parallelism().unwrap());
+        let journal = JournalConfig {
+            keep: Retention { age: 90 * 86_400, size: 1 << 30 },
+            checkpoints: CheckpointRule { octets: 64 << 20, commits: 1_000_000 },
+        };
+        assert_eq!((config.journal, set("[journal]").journal), (journal, journal));
         assert_eq!(config.tls, None);
         assert!(config.zones.is_empty() && config.keys.is_empty() && config.warnings.is_empty());
     }
@@ -111,7 +119,8 @@ fn every_option_can_be_set() {
                  key-dir = \"/etc/keys\"\nlog-file = \"log\"\nlog-format = \"json\"\nlog-level = \"debug\"\n\
                  pid-file = \"../pid\"\nversion-bind = \"none of your business\"\nwhoami = \"me.example\"\ntcp-connections = 7\n\
                  tcp-connections-per-address = 3\ntcp-idle-timeout = 2\nudp-size = 4_096\nudp-workers = 3\n\
-                 key = []\nzone = []\n",
+                 key = []\nzone = []\n\
+                 [journal]\nkeep-age = 7\nkeep-size = 1\ncheckpoint-size = 2\ncheckpoint-changes = 5000\n",
             )),
             ..Flags::default()
         })
@@ -128,6 +137,11 @@ fn every_option_can_be_set() {
     assert_eq!(config.tcp, TcpLimits { connections: 7, per_address: 3, idle_timeout: Duration::from_secs(2) });
     assert_eq!(config.udp_size, 4096);
     assert_eq!(config.udp_workers.get(), 3);
+    let journal = JournalConfig {
+        keep: Retention { age: 7 * 86_400, size: 1 << 20 },
+        checkpoints: CheckpointRule { octets: 2 << 20, commits: 5000 },
+    };
+    assert_eq!(config.journal, journal);
 }
 
 #[test]
@@ -617,10 +631,10 @@ fn the_http_door_listens_somewhere_and_with_a_certificate_where_it_is_https() {
 fn the_manual_names_every_option_once() {
     let manual = manual();
     let counts: Vec<usize> = manual.iter().map(|section| section.options.len()).collect();
-    let http = HTTP_OPTIONS.len();
+    let (journal, http) = (JOURNAL_OPTIONS.len(), HTTP_OPTIONS.len());
     assert_eq!(
         counts,
-        [OPTIONS.len(), TLS_OPTIONS.len(), http, KEY_OPTIONS.len(), ZONE_OPTIONS.len(), GRANT_OPTIONS.len()]
+        [OPTIONS.len(), journal, TLS_OPTIONS.len(), http, KEY_OPTIONS.len(), ZONE_OPTIONS.len(), GRANT_OPTIONS.len()]
     );
     for section in &manual {
         for (at, option) in section.options.iter().enumerate() {

@@ -1,7 +1,8 @@
 //! The encrypted transports: which certificate, and where each is listened on.
 
+use super::file::{Preset, Setting};
 use super::key_files::read_secret;
-use super::settings::TlsSettings;
+use super::settings::{address, set};
 use super::{Fault, Wrong};
 use crate::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -31,6 +32,72 @@ pub struct TlsConfig {
 const DOT: u16 = 853;
 const DOH: u16 = 443;
 const DOQ: u16 = 853;
+
+/// `[tls]`.
+#[derive(Default)]
+pub(super) struct TlsSettings {
+    pub(super) at: usize,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) dot_listen: Option<Vec<SocketAddr>>,
+    pub(super) doh_listen: Option<Vec<SocketAddr>>,
+    pub(super) doh_path: String,
+    pub(super) doq_listen: Option<Vec<SocketAddr>>,
+}
+
+/// In `[tls]`.
+pub(super) const TLS_OPTIONS: &[Setting<TlsSettings>] = &[
+    Setting {
+        name: "certificate",
+        form: "path",
+        default: Preset::Words("must be written"),
+        doc: "The certificate and those that vouch for it, as PEM, the server's own first. A new one is taken up while \
+              the server runs.",
+        set: |tls, field| set(&mut tls.certificate, field.path()),
+    },
+    Setting {
+        name: "key",
+        form: "path",
+        default: Preset::Words("must be written"),
+        doc: "The private key of the certificate, as PEM. Only the server's user should be able to read it.",
+        set: |tls, field| set(&mut tls.key, field.path()),
+    },
+    Setting {
+        name: "dot-listen",
+        form: "list of \"ADDRESS:PORT\"",
+        default: Preset::Words("the addresses of listen, port 853"),
+        doc: "Where DNS over TLS is listened on (TCP). An empty list turns it off.",
+        set: |tls, field| set(&mut tls.dot_listen, field.list(|item| item.parse(address))),
+    },
+    Setting {
+        name: "doh-listen",
+        form: "list of \"ADDRESS:PORT\"",
+        default: Preset::Words("the addresses of listen, port 443"),
+        doc: "Where DNS over HTTPS is listened on (TCP, HTTP/2). An empty list turns it off.",
+        set: |tls, field| set(&mut tls.doh_listen, field.list(|item| item.parse(address))),
+    },
+    Setting {
+        name: "doh-path",
+        form: "path of a URL",
+        default: Preset::Toml("\"/dns-query\""),
+        doc: "The path that DNS over HTTPS answers at.",
+        set: |tls, field| {
+            let path = field.text()?;
+            if !path.starts_with('/') || path.contains(|c: char| !c.is_ascii_graphic() || "?#{}".contains(c)) {
+                return Err(field.fault(format!("{path}: no path of a URL; write one such as /dns-query")));
+            }
+            tls.doh_path = path.to_string();
+            Ok(())
+        },
+    },
+    Setting {
+        name: "doq-listen",
+        form: "list of \"ADDRESS:PORT\"",
+        default: Preset::Words("the addresses of listen, port 853"),
+        doc: "Where DNS over QUIC is listened on (UDP). An empty list turns it off.",
+        set: |tls, field| set(&mut tls.doq_listen, field.list(|item| item.parse(address))),
+    },
+];
 
 impl TlsConfig {
     /// Fills in what is not written; `listen` is where UDP and TCP are listened on.

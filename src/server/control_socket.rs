@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::query::View;
+use crate::store::{Retention, StoreOptions};
 use crate::update::policy::Rights;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
@@ -141,7 +142,9 @@ fn alone(state_dir: &Path, command: &Command) -> Result<Outcome, Error> {
             .because(format!("it belongs to user {owner}"))
             .remedy("start the server, or run this as that user"));
     }
-    let (store, zones) = open(state_dir)?;
+    // What may be forgotten is the server's to know.
+    let options = StoreOptions { keep: Retention::ALL, ..StoreOptions::default() };
+    let (store, zones) = open(state_dir, &options)?;
     let published = Arc::new(Published::default());
     let view = View { zones, ..View::default() };
     let writer = Writer::new(store, Arc::clone(&published), view, Rights::new(), Clock::System);

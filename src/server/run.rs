@@ -13,7 +13,7 @@ use super::udp::Workers;
 use super::writer::{Queue, Request, Writer};
 use super::zone_files::ZoneFiles;
 use crate::clock::Clock;
-use crate::config::{self, Config, DEFAULT_LISTEN};
+use crate::config::{self, Config, DEFAULT_LISTEN, JournalConfig};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::query::{Limits, View};
@@ -80,7 +80,9 @@ async fn serve(
     let listeners = listeners(&config.listen)?;
     let secure = config.tls.as_ref().map(Secure::bind).transpose()?;
     let http = config.http.as_ref().map(|http| Http::bind(http, secure.as_ref())).transpose()?;
-    let (store, zones) = open(&config.state_dir)?;
+    let JournalConfig { keep, checkpoints } = config.journal;
+    let options = StoreOptions { keep, checkpoints, ..StoreOptions::default() };
+    let (store, zones) = open(&config.state_dir, &options)?;
     for zone in zones.iter().filter(|zone| config.zones.iter().all(|named| named.apex != *zone.apex())) {
         let apex = zone.apex();
         tracing::info!(zone = %apex, "served although no flag and no configuration names it; to take it away: dyndns zone delete {apex}");
@@ -194,9 +196,9 @@ fn listeners(addresses: &[SocketAddr]) -> Result<Vec<Listener>, Error> {
 }
 
 /// Opens the store and reads every zone in it.
-pub(super) fn open(state_dir: &Path) -> Result<(DiskStore, ZoneSet), Error> {
+pub(super) fn open(state_dir: &Path, options: &StoreOptions) -> Result<(DiskStore, ZoneSet), Error> {
     let cannot = |error| Error::usage("cannot open the state").because(error);
-    let opened = DiskStore::open(state_dir, &StoreOptions::default()).map_err(cannot)?;
+    let opened = DiskStore::open(state_dir, options).map_err(cannot)?;
     for note in opened.notes {
         tracing::warn!("{note}");
     }
@@ -279,10 +281,12 @@ async fn again(
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let fixed = |config: &Config| (config.listen.clone(), config.tcp, config.udp_workers, config.state_dir.clone());
+    let fixed = |config: &Config| {
+        (config.listen.clone(), config.tcp, config.udp_workers, config.state_dir.clone(), config.journal)
+    };
     if fixed(&config) != fixed(old) {
         tracing::warn!(
-            "listen, tcp limits, udp-workers or state-dir have changed in the configuration; restart to put them in force"
+            "listen, tcp limits, udp-workers, state-dir or [journal] have changed in the configuration; restart to put them in force"
         );
     }
     let places = |config: &Config| {
