@@ -1,99 +1,17 @@
-//! The HTTP door of the real server: the dyndns2 protocol as routers speak it.
+//! The HTTP door of the real server: the dyndns2 protocol as routers speak it, and who comes in.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is the failure to be seen")]
 
+#[path = "http/acme.rs"]
+mod acme;
 mod common;
+#[path = "http/home.rs"]
+mod home;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use common::{DEADLINE, Server};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use home::{CONFIG, Home, add_user, dyndns};
 use std::process::Command;
-use tempfile::TempDir;
-
-const CONFIG: &str = r#"
-[http]
-plain-listen = ["127.0.0.1:0"]
-
-[[zone]]
-name = "home.example"
-grants = [
-    { key = "router", rule = "name", name = "router", types = ["A", "AAAA"] },
-    { key = "router", rule = "name", name = "nas", types = ["A", "AAAA"] },
-]
-"#;
-
-/// A server with a user `router`.
-struct Home {
-    server: Server,
-    http: SocketAddr,
-    password: String,
-    directory: TempDir,
-}
-
-impl Home {
-    fn new() -> Home {
-        Home::with(CONFIG)
-    }
-
-    fn with(config: &str) -> Home {
-        Home::among(config, &[])
-    }
-
-    /// With files beside the configuration.
-    fn among(config: &str, files: &[(&str, String)]) -> Home {
-        let directory = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            std::fs::write(directory.path().join(name), text).unwrap();
-        }
-        std::fs::write(directory.path().join("dyndns.toml"), config).unwrap();
-        let password = add_user(&directory, "router");
-        let server = Server::start(directory.path(), &["--config", "dyndns.toml"]);
-        let line = server.wait_for_log("listening on HTTP address=");
-        let http = line.split_once("address=").unwrap().1.trim().parse().unwrap();
-        Home { server, http, password, directory }
-    }
-
-    /// The status and the body of the answer to a request that is written as it stands.
-    fn ask(&self, request: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.http).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP: {answer}"));
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_string())
-    }
-
-    fn get_as(&self, user: &str, password: &str, path: &str) -> (u16, String) {
-        let token = STANDARD.encode(format!("{user}:{password}"));
-        self.ask(&format!(
-            "GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Basic {token}\r\n\r\n"
-        ))
-    }
-
-    fn get(&self, path: &str) -> String {
-        let (status, body) = self.get_as("router", &self.password, path);
-        assert_eq!(status, 200, "{path}: {body}");
-        body
-    }
-
-    fn dyndns(&self, arguments: &[&str]) -> String {
-        dyndns(&self.directory, arguments)
-    }
-}
-
-fn dyndns(directory: &TempDir, arguments: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dyndns"));
-    let output = command.args(arguments).current_dir(directory.path()).env_remove("STATE_DIRECTORY").output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn add_user(directory: &TempDir, name: &str) -> String {
-    dyndns(directory, &["key", "add-http", name, "--state-dir", "state"]).trim().to_string()
-}
 
 #[test]
 fn each_host_gets_its_line_in_the_order_asked() {
@@ -168,6 +86,24 @@ fn the_address_and_the_health_are_told_to_everybody() {
     assert_eq!(ask("/myip"), (200, "127.0.0.1\n".into()));
     assert_eq!(ask("/healthz"), (200, "ok\n".into()));
     assert_eq!(ask("/elsewhere").0, 404);
+}
+
+#[test]
+fn the_metrics_are_for_users_and_for_those_who_are_listed() {
+    let home = Home::new();
+    assert_eq!(home.ask("GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").0, 401);
+    home.get("/nic/update?hostname=nas.home.example&myip=192.0.2.1");
+    let text = home.get("/metrics");
+    for line in [
+        "dyndns_updates_applied_total 1",
+        "dyndns_http_requests_total{status=\"4xx\"} 1",
+        "dyndns_zone_serial{zone=\"home.example\"} 2",
+        "dyndns_zones 1",
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line} in {text}");
+    }
+    let config = CONFIG.replace("[[zone]]", "metrics-from = [\"127.0.0.1\"]\n[[zone]]");
+    assert_eq!(Home::with(&config).ask("GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").0, 200);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `dyndns key`: key files in the form that `nsupdate -k` and `dig -k` read.
 
 use super::Places;
-use crate::config::{self, Config, HttpUser};
+use crate::config::{self, Config, HttpUser, Network};
 use crate::error::Error;
 use crate::tsig::Algorithm;
 use crate::wire::Name;
@@ -38,6 +38,9 @@ pub(super) enum Key {
         /// Print user and password as one word, for "Authorization: Bearer" or token=
         #[arg(long)]
         token: bool,
+        /// Where the user may come from, an address or a network; several times
+        #[arg(long, value_name = "NETWORK", value_parser = Network::parse)]
+        from: Vec<Network>,
         #[command(flatten)]
         places: Places,
     },
@@ -75,8 +78,9 @@ impl Key {
                 let path = directory.create(&config::new_key(name, algorithm)?)?;
                 super::print(&format!("{}\n", path.display()))
             }
-            Key::AddHttp { name, token, places } => {
-                let (user, password) = HttpUser::random(name)?;
+            Key::AddHttp { name, token, from, places } => {
+                let (user, password) = HttpUser::random(name, HttpUser::PASSWORD)?;
+                let user = user.only_from(from);
                 Config::key_directory(&places.into())?.create_http(&user)?;
                 let secret = if token { user.token(&password) } else { password };
                 super::print(&format!("{}\n", secret.as_str()))

@@ -16,7 +16,7 @@ pub struct KeyDirectory {
     path: PathBuf,
 }
 
-/// What the files of the HTTP door's users end in: the hash of the password, and nothing else.
+/// What the files of the HTTP door's users end in: the hash of the password, and where they may come from.
 const HTTP: &str = "http";
 
 /// A key file that has been read.
@@ -81,9 +81,8 @@ impl KeyDirectory {
 
     /// Writes the file of a new user of the HTTP door and returns its path; one that is there already is left alone.
     pub fn create_http(&self, user: &HttpUser) -> Result<PathBuf, Error> {
-        let line = format!("{}\n", user.hash());
         let remedy = format!("remove it first with: dyndns key remove-http {}", user.name);
-        self.write_new(&user.name, HTTP, line.as_bytes(), &remedy)
+        self.write_new(&user.name, HTTP, user.to_file().as_bytes(), &remedy)
     }
 
     /// Reads every user of the HTTP door and where it is, in the order of their names. A directory that is not there
@@ -94,7 +93,7 @@ impl KeyDirectory {
             let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
             let name = Name::parse(name).map_err(|error| cannot().because(error))?;
             let (text, _) = read_secret(path).map_err(|error| cannot().because(error))?;
-            let user = HttpUser::from_hash(name, text.trim()).map_err(|error| cannot().because(error))?;
+            let user = HttpUser::from_file(name, &text).map_err(|error| cannot().because(error))?;
             Ok((user, path.clone()))
         };
         self.files(HTTP)?.iter().map(read).collect()

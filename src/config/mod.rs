@@ -271,11 +271,15 @@ impl Config {
         let http = match (settings.http.take(), &source) {
             (Some(http), Some(source)) => {
                 let at = http.at;
-                Some(HttpConfig::new(http, tls.as_ref(), &mut warnings).map_err(|wrong| wrong.in_source(source, at))?)
+                let http = HttpConfig::new(http, tls.as_ref(), &zones.all, &key_dir, &mut warnings);
+                Some(http.map_err(|wrong| wrong.in_source(source, at))?)
             }
             _ => None,
         };
 
+        if let Some(name) = http.as_ref().and_then(|http| http.acme_zone) {
+            keys.rights.allow_challenges(name);
+        }
         if http.is_some() && http_users.is_empty() {
             warnings.push("[http] has no users yet; make one: dyndns key add-http NAME".into());
         }

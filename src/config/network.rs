@@ -31,14 +31,8 @@ impl Network {
                 length.checked_add(before).filter(|length| *length <= 128).ok_or_else(wrong)?
             }
         };
-        let bits = bits(address);
-        if bits & mask(length) != bits {
-            return Err(format!(
-                "it has bits beyond its length; write {}",
-                Network { bits: bits & mask(length), length }
-            ));
-        }
-        Ok(Network { bits, length })
+        // Bits beyond the length are of no account: some write their own address and the length.
+        Ok(Network { bits: bits(address) & mask(length), length })
     }
 
     /// Whether the address is in it. IPv4 in the form of IPv6 is IPv4.
@@ -93,7 +87,7 @@ mod tests {
         for text in ["", "192.0.2", "192.0.2.0/33", "2001:db8::/129", "192.0.2.0/-1", "host"] {
             assert!(Network::parse(text).unwrap_err().contains("; write one such as"), "{text}");
         }
-        assert_eq!(Network::parse("192.0.2.1/24").unwrap_err(), "it has bits beyond its length; write 192.0.2.0/24");
-        assert_eq!(Network::parse("2001:db8::1/32").unwrap_err(), "it has bits beyond its length; write 2001:db8::/32");
+        assert_eq!(Network::parse("192.0.2.1/24").unwrap().to_string(), "192.0.2.0/24");
+        assert_eq!(Network::parse("2001:db8::1/32").unwrap().to_string(), "2001:db8::/32");
     }
 }

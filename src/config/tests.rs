@@ -616,7 +616,8 @@ fn the_http_door_listens_somewhere_and_with_a_certificate_where_it_is_https() {
         ("[http]\nlisten = [\"192.0.2.1:443\"]", "needs a certificate; add [tls]"),
         ("[tls]\ncertificate = \"c\"\nkey = \"k\"\n[http]\nlisten = [\"192.0.2.1:443\"]", "doh-listen of [tls] too"),
         ("[tls]\ncertificate = \"c\"\nkey = \"k\"\n[http]\nplain-listen = [\"192.0.2.1:853\"]", "dot-listen of [tls]"),
-        ("[http]\nplain-listen = [\"127.0.0.1:80\"]\ntrusted-proxies = [\"10.0.0.1/8\"]", "write 10.0.0.0/8"),
+        ("[http]\nplain-listen = [\"127.0.0.1:80\"]\nacme-zone = \"auth.example\"", "in no zone of this configuration"),
+        ("[http]\nplain-listen = [\"127.0.0.1:80\"]\ntrusted-proxies = [\"10.0.0.1/33\"]", "no address or network"),
     ] {
         let error = load(text).unwrap_err().to_string();
         assert!(error.contains(expected), "{text}: {error}");

@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub struct UpdatePolicy {
     apex: Name,
     grants: Vec<Grant>,
+    /// Each key named like a child of this name may change TXT at its own name.
+    challenges: Option<Name>,
 }
 
 /// One line of a policy: what one key may change, or must not.
@@ -68,7 +70,7 @@ pub enum Types {
 impl UpdatePolicy {
     /// The policy of the zone at `apex`.
     pub fn new(apex: Name, grants: Vec<Grant>) -> UpdatePolicy {
-        UpdatePolicy { apex, grants }
+        UpdatePolicy { apex, grants, challenges: None }
     }
 
     /// The zone's apex.
@@ -82,7 +84,7 @@ impl UpdatePolicy {
     /// every type. At the apex [`Types::Usual`] is enough for it, because there the SOA and the NS stay
     /// (RFC 2136 section 3.4.2.3).
     pub fn decide(&self, key: &Name, owner: &Name, rtype: Rtype) -> Result<(), Denied> {
-        let mut allowed = false;
+        let mut allowed = rtype == Rtype::TXT && owner == key && self.has_challenges_of(key);
         let mut denial = None;
         for grant in self.grants.iter().filter(|grant| grant.key == *key && self.rule_covers(grant, owner)) {
             match grant.effect {
@@ -103,7 +105,8 @@ impl UpdatePolicy {
             return Err(Denied(format!("key {key:#} must not change {denied}, hence not {asked}").into()));
         }
         let may = self.grants.iter().filter(|grant| grant.key == *key && grant.effect == Effect::Allow);
-        let text = match list(may.map(|grant| self.object(grant))) {
+        let own = self.has_challenges_of(key).then(|| format!("TXT of {key}"));
+        let text = match list(may.map(|grant| self.object(grant)).chain(own)) {
             may if may.is_empty() => format!("key {key:#} may change nothing in zone {}, hence not {asked}", self.apex),
             may => format!("key {key:#} may change {may}, not {asked}"),
         };
@@ -132,6 +135,11 @@ impl UpdatePolicy {
         let own = || self.grants.iter().filter(|grant| grant.key == *key && self.rule_covers(grant, owner));
         let barred = own().any(|grant| grant.effect == Effect::Deny && !matches!(grant.types, Types::Only(_)));
         if any || !barred && own().any(|grant| grant.effect == Effect::Allow) { Ok(()) } else { all }
+    }
+
+    fn has_challenges_of(&self, key: &Name) -> bool {
+        let below = |name: &Name| key.is_in(name) && key.label_count() == name.label_count() + 1;
+        key.is_in(&self.apex) && self.challenges.as_ref().is_some_and(below)
     }
 
     fn rule_covers(&self, grant: &Grant, owner: &Name) -> bool {
@@ -192,6 +200,7 @@ impl Types {
 pub struct Rights {
     operators: Vec<Name>,
     creators: Vec<(Name, Creation)>,
+    challenges: Option<Name>,
     zones: HashMap<Name, Arc<UpdatePolicy>>,
 }
 
@@ -224,10 +233,20 @@ impl Rights {
         self.creators.push((key, creation));
     }
 
+    /// Gives every key that is named like a child of `name` the right to TXT at its own name: accounts for ACME
+    /// challenges, which come and go without a grant of their own.
+    pub fn allow_challenges(&mut self, name: Name) {
+        self.challenges = Some(name);
+        for policy in self.zones.values_mut() {
+            Arc::make_mut(policy).challenges = Some(name);
+        }
+    }
+
     /// Adds a zone that the configuration names, with its grants.
     pub fn insert_zone(&mut self, apex: Name, mut grants: Vec<Grant>) {
         grants.extend(self.operators.iter().copied().map(Grant::operator));
-        self.zones.insert(apex, Arc::new(UpdatePolicy::new(apex, grants)));
+        let challenges = self.challenges;
+        self.zones.insert(apex, Arc::new(UpdatePolicy { apex, grants, challenges }));
     }
 
     /// The policy of the zone at `apex`. A zone that the configuration does not name was made by an update:
@@ -238,7 +257,7 @@ impl Rights {
         }
         let makers = self.creators.iter().filter(|(_, creation)| creation.covers(apex)).map(|(key, _)| key);
         let grants = self.operators.iter().chain(makers).copied().map(Grant::operator);
-        Arc::new(UpdatePolicy::new(*apex, grants.collect()))
+        Arc::new(UpdatePolicy { apex: *apex, grants: grants.collect(), challenges: self.challenges })
     }
 
     /// Whether `key` may make the zone at `apex`, which is to lie below the zone `above` where one that is served here

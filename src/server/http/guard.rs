@@ -21,7 +21,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
@@ -55,7 +55,7 @@ pub(super) struct Guard {
 pub(super) enum Stopped {
     /// Neither user nor password, where they are needed.
     NoPassword,
-    /// No such user, or not that user's password.
+    /// No such user, or not that user's password, or not from there.
     WrongPassword,
     /// So many seconds are to pass first, after wrong passwords.
     Wait(u64),
@@ -102,6 +102,20 @@ impl Guard {
         self.users.store(Arc::new(Users { all, right: Mutex::default() }));
     }
 
+    /// Lets one more in.
+    pub(super) fn add_user(&self, user: HttpUser) {
+        self.users.rcu(|users| {
+            let mut all = users.all.clone();
+            all.insert(user.name, user.clone());
+            Users { all, right: Mutex::new(lock(&users.right).clone()) }
+        });
+    }
+
+    /// How many there are.
+    pub(super) fn users(&self) -> usize {
+        self.users.load().all.len()
+    }
+
     /// Whether `name` comes in from `source` with this password.
     pub(super) async fn admit(
         &self,
@@ -110,22 +124,21 @@ impl Guard {
         source: IpAddr,
         now: u64,
     ) -> Result<(), Stopped> {
+        let users = self.users.load_full();
+        let user = users.all.get(&name).filter(|user| user.may_come_from(source));
         let source = place(source);
         self.may_try(name, source, now)?;
-        let users = self.users.load_full();
         let digest = self.digest(&password);
-        if users.knows(&name, &digest) {
+        if user.is_some() && users.knows(&name, &digest) {
             return Ok(());
         }
         let _waiting = self.wait_in_line(source).ok_or(Stopped::Busy)?;
         let delay = lock(&self.slowed).users.wait(&name, now);
         sleep(Duration::from_secs(delay)).await;
-        let turn = timeout(TURN, Arc::clone(&self.turn).acquire_owned()).await.ok().and_then(Result::ok);
-        let Some(turn) = turn else { return Err(Stopped::Busy) };
+        let turn = self.turn().await?;
         // Whoever had the turn before may have been the same guesser, who then does not get the next one.
         self.may_try(name, source, now)?;
         // A name that is not there takes as long as one that is, where there is any.
-        let user = users.all.get(&name);
         let checked = user.or_else(|| users.all.values().next()).cloned();
         let right = tokio::task::spawn_blocking(move || {
             let right = checked.is_some_and(|user| user.has_password(&password));
@@ -141,6 +154,12 @@ impl Guard {
         slowed.sources.slow(source, now);
         slowed.users.slow(name, now);
         Err(Stopped::WrongPassword)
+    }
+
+    /// Waits for the one turn that hashing takes.
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Stopped> {
+        let turn = timeout(TURN, Arc::clone(&self.turn).acquire_owned()).await;
+        turn.ok().and_then(Result::ok).ok_or(Stopped::Busy)
     }
 
     fn may_try(&self, name: Name, source: IpAddr, now: u64) -> Result<(), Stopped> {
@@ -215,6 +234,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Network;
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
@@ -226,7 +246,7 @@ mod tests {
 
     /// A guard of one user, `router`, and the password.
     fn guard() -> (Guard, String) {
-        let (user, password) = HttpUser::random(name("router")).unwrap();
+        let (user, password) = HttpUser::random(name("router"), HttpUser::PASSWORD).unwrap();
         (Guard::new(&[user]).unwrap(), password.to_string())
     }
 
@@ -293,8 +313,18 @@ mod tests {
     async fn a_password_that_was_taken_away_is_not_known_any_more() {
         let (guard, password) = guard();
         assert_eq!(admit(&guard, "router", &password, "192.0.2.1", 1000).await, Ok(()));
-        guard.set_users(&[HttpUser::random(name("router")).unwrap().0]);
+        guard.set_users(&[HttpUser::random(name("router"), HttpUser::PASSWORD).unwrap().0]);
         assert_eq!(admit(&guard, "router", &password, "192.0.2.1", 1000).await, Err(Stopped::WrongPassword));
+    }
+
+    #[tokio::test]
+    async fn a_user_comes_in_from_its_own_networks_only() {
+        let (user, password) = HttpUser::random(name("router"), HttpUser::PASSWORD).unwrap();
+        let user = user.only_from(vec![Network::parse("192.0.2.0/24").unwrap()]);
+        let guard = Guard::new(&[]).unwrap();
+        guard.add_user(user);
+        assert_eq!(admit(&guard, "router", &password, "192.0.2.1", 1000).await, Ok(()));
+        assert_eq!(admit(&guard, "router", &password, "198.51.100.1", 1000).await, Err(Stopped::WrongPassword));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use axum::http::header::AUTHORIZATION;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use zeroize::Zeroizing;
 
 /// A user's name and password, as sent.
@@ -61,17 +62,25 @@ impl Rooms {
         let exchange = &self.service.exchange;
         let now = exchange.clock.now();
         let admitted = self.guard.admit(user, password, source, now).await;
+        if admitted.is_err() {
+            exchange.metrics.http_logins_refused.fetch_add(1, Ordering::Relaxed);
+        }
         if let Err(stopped) = admitted
             && exchange.quiet.allows(now)
         {
             let why = match stopped {
-                Stopped::NoPassword | Stopped::WrongPassword => "wrong user or password".to_string(),
+                Stopped::NoPassword | Stopped::WrongPassword => "wrong user, password or source".to_string(),
                 Stopped::Wait(seconds) => format!("wrong passwords before; {seconds} s to wait"),
                 Stopped::Busy => "too many passwords to check at once".to_string(),
             };
             tracing::warn!(user = %format_args!("{user:#}"), %source, "HTTP request refused: {why}");
         }
         admitted.map(|()| Visitor { user, source })
+    }
+
+    /// Whether somebody may change anything at all in a zone, and so may see all of it.
+    pub(super) fn knows(&self, visitor: &Visitor, apex: &Name) -> bool {
+        self.service.exchange.published.rights().policy(apex).knows(&visitor.user)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The HTTP door: routers and their like update by the dyndns2 protocol.
+//! The HTTP door: routers update by the dyndns2 protocol, certificate tools set their challenges by that of acme-dns.
 //!
 //! Off until `[http]` says where it listens. Connections share the bounds and the count of TCP. A request's head has
 //! at most [`HEAD`] octets and its body [`parameters::LONGEST`]; handshake, head, body and silence each take no longer
@@ -7,9 +7,11 @@
 //!
 //! Everything that changes a zone goes to the one writer, by the rights of the key that has the user's name.
 
+mod acme;
 mod change;
 mod dyndns2;
 mod guard;
+mod json;
 mod login;
 mod parameters;
 mod slow;
@@ -18,16 +20,22 @@ mod source;
 use super::listen::bind_tcp;
 use super::secure::{Secure, handshake};
 use super::tcp::{Service, accept};
-use crate::config::{HttpConfig, HttpUser, Network};
+use crate::config::{HttpConfig, HttpUser};
 use crate::error::Error;
+use crate::metrics::{family, label};
 use axum::Router;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::HeaderValue;
-use axum::routing::{any, get};
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
 use guard::Guard;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use json::Failure;
+use login::Credentials;
 use source::{Neighbour, Source};
 use std::fmt::Display;
 use std::net::{SocketAddr, TcpListener};
@@ -43,6 +51,8 @@ const HEAD: usize = 16 * 1024;
 const HEADERS: usize = 64;
 /// How long requests under way may take once the server ends.
 const LAST_WORD: Duration = Duration::from_secs(2);
+/// How many zones have metrics of their own.
+const ZONES: usize = 1000;
 /// What TLS calls the protocol inside (RFC 7301 section 6).
 const ALPN: &[u8] = b"http/1.1";
 /// What somebody without a password is asked for.
@@ -53,7 +63,7 @@ pub(super) struct Http {
     plain: Vec<TcpListener>,
     tls: Vec<TcpListener>,
     acceptor: Option<TlsAcceptor>,
-    trusted_proxies: Arc<[Network]>,
+    config: Arc<HttpConfig>,
 }
 
 /// Who may come in; a reload replaces them.
@@ -65,7 +75,8 @@ pub(super) struct Door(Arc<Guard>);
 struct Rooms {
     service: Service,
     guard: Arc<Guard>,
-    trusted_proxies: Arc<[Network]>,
+    config: Arc<HttpConfig>,
+    newest: Arc<acme::Newest>,
 }
 
 impl Http {
@@ -79,15 +90,16 @@ impl Http {
             plain: each(&config.plain_listen, "plain-listen")?,
             tls: each(&config.listen, "[http] listen")?,
             acceptor: settings.map(TlsAcceptor::from),
-            trusted_proxies: config.trusted_proxies.as_slice().into(),
+            config: Arc::new(config.clone()),
         })
     }
 
     /// Starts a task for each listener.
     pub(super) fn start(self, users: &[HttpUser], service: &Service) -> Result<Door, Error> {
         let guard = Arc::new(Guard::new(users).map_err(cannot)?);
-        let trusted_proxies = self.trusted_proxies;
-        let router = routes(Rooms { service: service.clone(), guard: Arc::clone(&guard), trusted_proxies });
+        let rooms =
+            Rooms { service: service.clone(), guard: Arc::clone(&guard), config: self.config, newest: Arc::default() };
+        let router = routes(rooms);
         for listener in self.plain {
             let (listener, address) = asynchronous(listener)?;
             let router = router.clone();
@@ -121,6 +133,11 @@ fn routes(rooms: Rooms) -> Router {
         .route("/v3/update", any(dyndns2::answer))
         .route("/myip", get(|Source(source): Source| async move { format!("{source}\n") }))
         .route("/healthz", get(healthz))
+        .route("/health", get(healthz))
+        .route("/metrics", get(metrics))
+        .route("/register", post(acme::register))
+        .route("/update", post(acme::update))
+        .layer(from_fn_with_state(rooms.clone(), count))
         .with_state(rooms)
 }
 
@@ -138,6 +155,32 @@ impl Door {
     pub(super) fn admit(&self, users: &[HttpUser]) {
         self.0.set_users(users);
     }
+}
+
+/// Counts what a request was answered with.
+async fn count(State(rooms): State<Rooms>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    rooms.service.exchange.metrics.count_http(response.status().as_u16());
+    response
+}
+
+/// For Prometheus: every counter, and the zones.
+async fn metrics(State(rooms): State<Rooms>, source: Source, request: Request) -> Result<Response, Failure> {
+    if !rooms.config.metrics_from.iter().any(|network| network.contains(source.0)) {
+        let credentials = Credentials::of(request.headers(), request.uri().query().unwrap_or_default());
+        rooms.admit(credentials, source).await?;
+    }
+    let exchange = &rooms.service.exchange;
+    let mut text = exchange.metrics.prometheus();
+    let view = exchange.published.view();
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    family(&mut text, "dyndns_zones", "gauge", "Zones served.", &[(String::new(), count(view.zones.len()))]);
+    let zones = || view.zones.iter().take(ZONES).map(|zone| (label("zone", &zone.apex().to_string()), zone));
+    let serials: Vec<_> = zones().map(|(label, zone)| (label, u64::from(zone.serial().0))).collect();
+    family(&mut text, "dyndns_zone_serial", "gauge", "The serial of each zone.", &serials);
+    let names: Vec<_> = zones().map(|(label, zone)| (label, count(zone.owners()))).collect();
+    family(&mut text, "dyndns_zone_names", "gauge", "How many names of each zone have records.", &names);
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"))], text).into_response())
 }
 
 /// The server answers while its writer takes requests.

@@ -22,7 +22,7 @@ impl FromRequestParts<Rooms> for Source {
     async fn from_request_parts(parts: &mut Parts, rooms: &Rooms) -> Result<Source, Infallible> {
         // Every connection's requests have it.
         let neighbour = parts.extensions.get().copied().unwrap_or(Neighbour(Ipv4Addr::UNSPECIFIED.into()));
-        Ok(source(neighbour.0, &parts.headers, &rooms.trusted_proxies))
+        Ok(source(neighbour.0, &parts.headers, &rooms.config.trusted_proxies))
     }
 }
 
