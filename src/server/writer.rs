@@ -142,6 +142,8 @@ pub(crate) type Queue = mpsc::Sender<Request>;
 /// The writer, on a thread of its own.
 pub(crate) struct Writer<S> {
     store: S,
+    /// Whether the last append failed.
+    failing: bool,
     published: Arc<Published>,
     clock: Clock,
     /// Where answers are signed and sent that are too many for the writer itself.
@@ -163,7 +165,7 @@ impl<S: Store + 'static> Writer<S> {
     pub(crate) fn new(store: S, published: Arc<Published>, view: View, rights: Rights, clock: Clock) -> Writer<S> {
         published.set_view(view);
         published.set_rights(rights);
-        Writer { store, published, clock, event_loop: Handle::try_current().ok() }
+        Writer { store, failing: false, published, clock, event_loop: Handle::try_current().ok() }
     }
 
     /// Starts the thread. It ends when the last [`Queue`] is dropped, after everything queued is done; joining
@@ -246,12 +248,16 @@ impl<S: Store + 'static> Writer<S> {
             true => Durable::Yes,
             false => match self.store.append(&commits) {
                 Ok(_) => {
+                    if std::mem::take(&mut self.failing) {
+                        tracing::info!("updates are stored again");
+                    }
                     for commit in commits.iter().filter(|commit| commit.kind == CommitKind::Create) {
                         tracing::info!(zone = %commit.zone, serial = %commit.to, actor = %commit.actor, "zone begun");
                     }
                     Durable::Yes
                 }
                 Err(error) => {
+                    self.failing = true;
                     tracing::error!(commits = commits.len(), "updates not stored: {error}");
                     Durable::No
                 }

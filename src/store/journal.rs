@@ -3,9 +3,10 @@
 //! # Files
 //!
 //! The directory holds segments, `NNNNNNNNNNNNNNNNNNNN.seg`, named by the sequence number of their first frame. A
-//! second segment with the same first frame (see below) is `NNNNNNNNNNNNNNNNNNNN.G.seg`, G = 1, 2, ... Segments are
-//! made as `next.tmp`: zeros to their full size, then the header, then a sync, and only then are renamed, so a
-//! segment under its own name always has its header. All numbers are big-endian.
+//! second segment with the same first frame (see below) is `NNNNNNNNNNNNNNNNNNNN.G.seg`, G = 1, 2, ...; the one with the
+//! highest G counts, and a start removes the others. Segments are made as `next.tmp`: zeros to their full size, then the
+//! header and what it takes over from another, then a sync, and only then are renamed, so a segment under its own name
+//! always has its header. All numbers are big-endian.
 //!
 //! | offset | octets | a segment                                                                           |
 //! |--------|--------|-------------------------------------------------------------------------------------|
@@ -32,9 +33,11 @@
 //! A group of frames is written over preallocated zeros and made durable with one fdatasync. Where it does not fit, a
 //! new segment begins; a group larger than a segment gets one of its own size.
 //!
-//! After a failed write or sync nobody knows what the disk holds. Nothing is ever written behind such octets: the
-//! next group begins a new segment, whose header says which sequence number it starts with. Frames of an earlier
-//! segment from that number on were never answered, and reading skips them.
+//! After a failed write or sync nobody knows what the disk holds, not even of the frames before in the same page; the page
+//! cache shows all of them, and counts them as written. So nothing of that segment is trusted any more: the next group
+//! begins a segment with the same first frame, and with every answered frame of the old one, each checked again while
+//! it is copied. Where that is not possible either, the group is refused, and the one after it tries again. A start
+//! writes and syncs all of the newest segment once more, for the same reason.
 //!
 //! # Reading after a crash
 //!
@@ -55,7 +58,7 @@ pub use retention::Retention;
 use super::disk::Disk;
 use super::encode::{self, Unreadable};
 use super::mark::Step;
-use super::segment::{Chain, Frame, Frames, Group, HEADER, Header, HeaderError, Tail};
+use super::segment::{Chain, FRAME, Frame, Frames, Group, HEADER, Header, HeaderError, Tail};
 use super::tail::Part;
 use super::{Commit, History, Logged, RecoveryNote, StoreError, select};
 use crate::wire::Name;
@@ -74,6 +77,8 @@ pub(super) struct Journal {
     segments: Vec<Segment>,
     /// The segment that the next group goes to, unless it must begin a new one.
     current: Option<Current>,
+    /// Whether a write to the newest segment, or its sync, failed.
+    doubtful: bool,
     /// The sequence number of the next commit.
     next: u64,
     /// The chain hash after the last commit.
@@ -129,7 +134,13 @@ impl Journal {
         let mut found = list(dir)?;
         found.sort_by_key(|(place, _)| *place);
         let latest = found.last().map(|(place, _)| *place);
-        let segments = found.into_iter().map(|((first, _), path)| Segment::open(path, first));
+        let mut replaced = Vec::new();
+        let mut kept: Vec<(u64, PathBuf)> = Vec::new();
+        for ((first, _), path) in found {
+            replaced.extend(kept.pop_if(|(earlier, _)| *earlier == first));
+            kept.push((first, path));
+        }
+        let segments = kept.into_iter().map(|(first, path)| Segment::open(path, first));
         let segments = segments.collect::<Result<_, _>>()?;
         let mut journal = Journal {
             dir: dir.to_owned(),
@@ -137,12 +148,17 @@ impl Journal {
             segment_size,
             segments,
             current: None,
+            doubtful: false,
             next: 1,
             // Random, so that no client can foresee a CRC, and so that a table can tell another journal from its own.
             chain: random()?,
             latest,
         };
         journal.read_last(notes)?;
+        for (_, path) in replaced {
+            // It is in nobody's way.
+            let _ = fs::remove_file(path);
+        }
         Ok(journal)
     }
 
@@ -187,7 +203,7 @@ impl Journal {
             Some(current) if current.size - current.at >= size => current,
             // Should this fail, `self.current` stays empty: the new segment may have got its name, and then nothing
             // may be written to the one before it any more.
-            _ => self.begin(HEADER + size)?,
+            _ => self.begin(size)?,
         };
         group.seal(&current.header);
         let written = match self.disk.write_at(&current.file, &group.octets, current.at as u64) {
@@ -198,7 +214,8 @@ impl Journal {
             // `self.current` stays empty: the next group begins a segment. Should the process end before that, a
             // start would find these frames whole, and take them, although their updates were refused; so break the
             // first of them, where the disk still lets us. A failure of that changes nothing.
-            let _ = self.disk.write_at(&current.file, &[0; super::segment::FRAME], current.at as u64);
+            self.doubtful = true;
+            let _ = self.disk.write_at(&current.file, &[0; FRAME], current.at as u64);
             let _ = self.disk.sync(&current.file);
             return Err(error);
         }
@@ -313,29 +330,58 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes a segment for the next commit, at least `least` octets large.
-    fn begin(&mut self, least: usize) -> Result<Current, StoreError> {
+    /// Makes a segment with room for so many octets of frames, in place of the newest where that is in doubt.
+    fn begin(&mut self, room: usize) -> Result<Current, StoreError> {
+        let (header, octets) = match self.doubtful {
+            true => self.answered()?,
+            false => {
+                let header = Header { first: self.next, chain: self.chain };
+                (header, header.octets())
+            }
+        };
         let generation = match self.latest {
-            Some((first, generation)) if first == self.next => generation + 1,
+            Some((first, generation)) if first == header.first => generation + 1,
             _ => 0,
         };
-        self.latest = Some((self.next, generation));
-        let path = self.dir.join(name_of(self.next, generation));
+        self.latest = Some((header.first, generation));
+        let path = self.dir.join(name_of(header.first, generation));
         let unfinished = self.dir.join(UNFINISHED);
-        let size = least.max(self.segment_size);
-        let header = Header { first: self.next, chain: self.chain };
-        let made = self.make(&unfinished, &path, size, &header);
+        let size = (octets.len() + room).max(self.segment_size);
+        let made = self.make(&unfinished, &path, size, &octets);
         if made.is_err() {
             // On a full disk the room matters more than the file; a failure to remove it changes nothing. Where the
-            // rename went through, the empty segment may stay: it has a name of its own.
+            // rename went through, the segment may stay: it has a name of its own, and holds nothing but what was
+            // answered.
             let _ = fs::remove_file(&unfinished);
         }
         let file = made?;
-        self.segments.push(Segment { path: path.clone(), first: self.next, chain: self.chain, size: size as u64 });
-        Ok(Current { file, path, header, at: HEADER, size })
+        if std::mem::take(&mut self.doubtful) {
+            // Its file stays until the next start, for the table may be reading it.
+            self.segments.pop();
+        }
+        let Header { first, chain } = header;
+        self.segments.push(Segment { path: path.clone(), first, chain, size: size as u64 });
+        Ok(Current { file, path, header, at: octets.len(), size })
     }
 
-    fn make(&mut self, unfinished: &Path, path: &Path, size: usize, header: &Header) -> Result<File, StoreError> {
+    /// The newest segment up to its last answered frame, every frame checked.
+    fn answered(&self) -> Result<(Header, Vec<u8>), StoreError> {
+        let index = self.segments.len().saturating_sub(1);
+        let (mut octets, path) = self.octets(index)?;
+        let begun = open_frames(&octets, path)?;
+        let header = Header { first: begun.seq, chain: begun.chain };
+        let length = |frame: &Frame<'_>| FRAME + frame.payload.len();
+        let frames = self.frames(index, &octets, path)?;
+        let end = HEADER + frames.iter().map(length).sum::<usize>();
+        if frames.last().map_or(header.chain, |last| last.chain) != self.chain {
+            let why = "it is not what was written to it".to_owned();
+            return Err(StoreError::Damaged { path: path.to_owned(), offset: 0, why });
+        }
+        octets.truncate(end);
+        Ok((header, octets))
+    }
+
+    fn make(&mut self, unfinished: &Path, path: &Path, size: usize, begin: &[u8]) -> Result<File, StoreError> {
         let file = self.disk.create(unfinished).map_err(StoreError::io("create", path))?;
         let zeros = vec![0; size.min(1 << 20)];
         let mut at = 0;
@@ -344,7 +390,7 @@ impl Journal {
             self.disk.write_at(&file, octets, at as u64).map_err(StoreError::io("write", path))?;
             at += octets.len();
         }
-        self.disk.write_at(&file, &header.octets(), 0).map_err(StoreError::io("write", path))?;
+        self.disk.write_at(&file, begin, 0).map_err(StoreError::io("write", path))?;
         self.disk.sync(&file).map_err(StoreError::io("sync", path))?;
         self.disk.rename(unfinished, path).map_err(StoreError::io("create", path))?;
         self.disk.sync_dir(&self.dir).map_err(StoreError::io("sync", &self.dir))?;

@@ -232,6 +232,50 @@ fn a_refused_group_is_never_part_of_the_journal_and_the_next_append_works() {
     }
 }
 
+/// After a failed sync the page cache shows what the disk does not have. A journal that went on after it, in a segment
+/// of its own, left answered commits on pages that nobody wrote again.
+#[test]
+fn what_shares_a_page_with_a_failed_sync_is_written_anew_before_the_next_answer() {
+    for seed in 0..8 {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = PowerDisk::new(seed);
+        let mut journal = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), &mut Vec::new()).unwrap();
+        journal.append(&[commit(1)]).unwrap();
+        journal.append(&[commit(2)]).unwrap();
+        // The sync of the group, and the two operations that would break its frame.
+        disk.fail(1, 3);
+        journal.append(&[commit(3)]).unwrap_err();
+        journal.append(&[commit(4)]).unwrap();
+        assert_eq!(times(&journal), [1, 2, 4]);
+        drop(journal);
+        disk.cut();
+        assert_eq!(segments(dir.path()).len(), 2);
+        let (journal, notes) = open(dir.path()).unwrap();
+        assert_eq!((times(&journal), notes), (vec![1, 2, 4], vec![]), "seed {seed}");
+        assert_eq!(segments(dir.path()).len(), 1, "the segment in doubt is removed");
+    }
+}
+
+#[test]
+fn a_segment_that_changed_behind_a_failed_sync_takes_nothing_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = PowerDisk::new(1);
+    let mut journal = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), &mut Vec::new()).unwrap();
+    journal.append(&[commit(1)]).unwrap();
+    disk.fail_after(1);
+    journal.append(&[commit(2)]).unwrap_err();
+    let segment = segments(dir.path()).pop().unwrap();
+    change_octet(&segment, HEADER + FRAME, |octet| octet ^ 1);
+    for time in 3..5 {
+        let error = journal.append(&[commit(time)]).unwrap_err().to_string();
+        assert!(error.contains("commit 1 is not whole"), "{error}");
+    }
+    // What shows it may be the memory and not the disk.
+    change_octet(&segment, HEADER + FRAME, |octet| octet ^ 1);
+    journal.append(&[commit(5)]).unwrap();
+    assert_eq!(times(&journal), [1, 5]);
+}
+
 #[test]
 fn a_refused_group_that_the_disk_kept_is_not_found_after_a_kill() {
     // The seeds differ in which sectors of the failed write are on the disk.
@@ -291,7 +335,8 @@ fn answered_commits_survive_faults_kills_and_power_loss_in_any_order() {
             answered = found;
             for _ in 0..dice(12) {
                 if dice(4) == 0 {
-                    disk.fail_after(usize::try_from(dice(8)).unwrap());
+                    let [after, times] = [dice(8), 1 + dice(4)].map(|number| usize::try_from(number).unwrap());
+                    disk.fail(after, times);
                 }
                 let group: Vec<_> = (0..1 + dice(5)).map(|more| commit(time + more + 1)).collect();
                 time += group.len() as u64;

@@ -14,24 +14,34 @@ pub(super) struct PowerDisk(Arc<Mutex<State>>);
 struct State {
     /// Written and not synced: nobody knows which sectors of it are on the disk.
     pending: Vec<(File, u64, Vec<u8>)>,
+    /// Pages of which a sync failed: what they held before may be gone as well, and the page cache does not show it.
+    bad: Vec<(File, u64)>,
     /// Renamed and not synced.
     renamed: Vec<PathBuf>,
-    /// How many operations go well before one fails.
-    fails_after: Option<usize>,
+    /// How many operations go well before how many fail.
+    fails_after: Option<(usize, usize)>,
     full: bool,
     random: u64,
 }
 
+const PAGE: u64 = 4096;
+
 impl PowerDisk {
     pub(super) fn new(seed: u64) -> PowerDisk {
         let random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        let state = State { pending: Vec::new(), renamed: Vec::new(), fails_after: None, full: false, random };
+        let (pending, bad, renamed) = (Vec::new(), Vec::new(), Vec::new());
+        let state = State { pending, bad, renamed, fails_after: None, full: false, random };
         PowerDisk(Arc::new(Mutex::new(state)))
     }
 
     /// After this many more operations one fails.
     pub(super) fn fail_after(&self, operations: usize) {
-        self.0.lock().unwrap().fails_after = Some(operations);
+        self.fail(operations, 1);
+    }
+
+    /// After this many more operations so many fail.
+    pub(super) fn fail(&self, after: usize, times: usize) {
+        self.0.lock().unwrap().fails_after = Some((after, times));
     }
 
     /// Whether a new file finds no room.
@@ -47,11 +57,18 @@ impl PowerDisk {
         }
     }
 
-    /// Cuts the power: of what was not synced, any 512-octet sectors and any names may have reached the disk.
+    /// Cuts the power: of what was not synced, any 512-octet sectors and any names may have reached the disk. Of a page
+    /// that could not be synced nothing may be left, unless it was written again since.
     pub(super) fn cut(&self) {
         let mut state = self.0.lock().unwrap();
         for (file, at, octets) in std::mem::take(&mut state.pending) {
             state.write_some(&file, at, &octets);
+        }
+        for (file, page) in std::mem::take(&mut state.bad) {
+            let length = file.metadata().unwrap().len().saturating_sub(page * PAGE).min(PAGE);
+            if state.chance() {
+                SystemDisk.write_at(&file, &vec![0xA5; usize::try_from(length).unwrap()], page * PAGE).unwrap();
+            }
         }
         for path in std::mem::take(&mut state.renamed) {
             if state.chance() {
@@ -85,16 +102,29 @@ impl State {
     /// Counts an operation; `Err` where it is the one to fail.
     fn step(&mut self) -> io::Result<()> {
         match self.fails_after {
-            Some(0) => {
-                self.fails_after = None;
+            Some((0, times)) => {
+                self.fails_after = (times > 1).then(|| (0, times - 1));
                 Err(io::Error::other("the test fails this operation"))
             }
-            Some(more) => {
-                self.fails_after = Some(more - 1);
+            Some((more, times)) => {
+                self.fails_after = Some((more - 1, times));
                 Ok(())
             }
             None => Ok(()),
         }
+    }
+
+    /// The pages that a write touches are as good as its sync.
+    fn judge(&mut self, file: &File, at: u64, octets: &[u8], good: bool) -> io::Result<()> {
+        let inode = file.metadata()?.ino();
+        let pages = at / PAGE..=(at + octets.len() as u64 - 1) / PAGE;
+        let touched =
+            |file: &File, page: u64| file.metadata().is_ok_and(|data| data.ino() == inode) && pages.contains(&page);
+        self.bad.retain(|(file, page)| !touched(file, *page));
+        for page in pages.clone().filter(|_| !good) {
+            self.bad.push((file.try_clone()?, page));
+        }
+        Ok(())
     }
 }
 
@@ -123,7 +153,10 @@ impl Disk for PowerDisk {
         for (file, at, octets) in std::mem::take(&mut state.pending) {
             if file.metadata()?.ino() != inode {
                 state.pending.push((file, at, octets));
-            } else if outcome.is_ok() {
+                continue;
+            }
+            state.judge(&file, at, &octets, outcome.is_ok())?;
+            if outcome.is_ok() {
                 SystemDisk.write_at(&file, &octets, at)?;
             } else {
                 // As on Linux: after a failed sync the pages count as clean, and a second sync writes nothing.
