@@ -111,6 +111,16 @@ fn a_full_disk_refuses_updates_answers_queries_and_is_forgotten_once_there_is_ro
     }
     assert_eq!(home.serial(), serial);
 
+    // Started again it answers queries, whatever else there is no room for.
+    home.server.kill9();
+    home.server.restart();
+    let missing: Vec<_> = answered.iter().filter(|number| !held(&home, **number)).collect();
+    assert!(missing.is_empty(), "answered NOERROR and lost: {missing:?}\n{}", home.server.log());
+    assert!(!held(&home, lost), "what was refused is not there");
+    assert_eq!(home.serial(), serial);
+    assert_eq!(home.send(Update::new(2, "example.com").add_txt("again.example.com", &"y".repeat(200))), SERVFAIL);
+    eprintln!("{}", home.server.log());
+
     disk.make_room();
     let (more, refused) = send(&home, 5000, 100);
     answered.extend(&more);

@@ -107,6 +107,11 @@ pub(crate) fn sign(mut message: Vec<u8>, key: &TsigKey, late: i64) -> Signed {
 }
 
 impl Signed {
+    /// What the answer's signature covers of the request.
+    pub(crate) fn mac(&self) -> &dyndns::tsig::Mac {
+        &self.mac
+    }
+
     /// Verifies the answer; returns its rcode.
     pub(crate) fn verified(&self, key: &TsigKey, answer: &[u8]) -> Result<u8, ResponseError> {
         let tsig_at = Message::parse(answer).unwrap().tsig_at.ok_or(ResponseError::Unsigned)?;

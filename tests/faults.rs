@@ -1,0 +1,340 @@
+//! Faults of the disk and of the clock under a running server, and files that changed while it was down.
+//!
+//! The system calls fail by `faults/shim.c`, which is loaded before the C library's. Every time: what was answered NOERROR
+//! is there afterwards, what was refused is not, the log says what happened, and queries are answered throughout.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is the failure to be seen")]
+
+mod common;
+
+use common::Server;
+use common::client::{Home, SECRET, copy_zones};
+use common::exchange::{Tcp, Udp};
+use common::message::{self, NOERROR, NOTAUTH, SERVFAIL, Update, query};
+use dyndns::clock::Clock;
+use dyndns::tsig::verify_response;
+use dyndns::wire::{Message, Rtype};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+/// A server whose system calls fail when told to, and what it has answered.
+struct Trial {
+    home: Home,
+    /// The numbers of the hosts that were answered NOERROR, and of those that were not.
+    answered: Vec<u32>,
+    refused: Vec<u32>,
+    next: u32,
+}
+
+impl Trial {
+    fn start() -> Trial {
+        let folder = tempfile::tempdir().unwrap();
+        copy_zones(folder.path());
+        let library = folder.path().join("shim.so");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/shim.c");
+        let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).output().unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let orders = folder.path().join("orders");
+        fs::create_dir(&orders).unwrap();
+        let environment = [("LD_PRELOAD", library.to_str().unwrap()), ("DYNDNS_FAULTS", orders.to_str().unwrap())];
+        let key = format!("laptop:{SECRET}");
+        let server = Server::start_with(folder.path(), &["--tsig", &key], &environment);
+        Trial { home: Home { server, folder }, answered: Vec::new(), refused: Vec::new(), next: 1 }
+    }
+
+    fn order(&self, fault: &str) -> PathBuf {
+        self.home.folder.path().join("orders").join(fault)
+    }
+
+    /// From now on this fails.
+    fn begin(&self, fault: &str) {
+        fs::write(self.order(fault), "").unwrap();
+    }
+
+    /// And from now on it does not any more.
+    fn end(&self, fault: &str) {
+        fs::remove_file(self.order(fault)).unwrap();
+    }
+
+    /// Adds one host; returns the rcode.
+    fn add(&mut self) -> u8 {
+        let number = self.next;
+        self.next += 1;
+        let rcode = self.home.send(Update::new(1, "example.com").add_a(&owner(number), number.to_be_bytes()));
+        let list = if rcode == NOERROR { &mut self.answered } else { &mut self.refused };
+        list.push(number);
+        rcode
+    }
+
+    fn add_some(&mut self, count: u32) {
+        for _ in 0..count {
+            assert_eq!(self.add(), NOERROR, "{}", self.home.server.log());
+        }
+    }
+
+    /// What was answered is there and what was refused is not.
+    fn check(&self) {
+        let mut tcp = Tcp::connect(self.home.server.v4());
+        let mut held = |number: &u32| message::answers(&tcp.ask(&query(1, &owner(*number), Rtype::A))) > 0;
+        let lost: Vec<_> = self.answered.iter().filter(|number| !held(number)).collect();
+        assert!(lost.is_empty(), "answered NOERROR and lost: {lost:?}\n{}", self.home.server.log());
+        let there: Vec<_> = self.refused.iter().filter(|number| held(number)).collect();
+        assert!(there.is_empty(), "refused and there: {there:?}\n{}", self.home.server.log());
+    }
+
+    fn kill_and_check(&mut self) {
+        self.home.server.kill9();
+        self.home.server.restart();
+        self.check();
+    }
+
+    fn state(&self, part: &str) -> PathBuf {
+        self.home.folder.path().join("state").join(part)
+    }
+
+    /// The newest segment of the journal.
+    fn segment(&self) -> PathBuf {
+        let entries = fs::read_dir(self.state("journal")).unwrap();
+        let mut segments: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        segments.sort();
+        segments.pop().unwrap()
+    }
+}
+
+fn owner(number: u32) -> String {
+    format!("n{number}.example.com")
+}
+
+/// Asks all the time, and wants an answer each time.
+struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<u32>,
+}
+
+impl Watch {
+    fn start(server: &Server) -> Watch {
+        let (stop, address) = (Arc::new(AtomicBool::new(false)), server.v6());
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let udp = Udp::connect(address);
+            let mut asked = 0;
+            while !stopped.load(Ordering::SeqCst) {
+                let answer = udp.ask(&query(1, "mail.example.com", Rtype::A));
+                assert_eq!((message::rcode(&answer), message::answers(&answer)), (NOERROR, 1));
+                asked += 1;
+            }
+            asked
+        });
+        Watch { stop, thread }
+    }
+
+    fn end(self) {
+        self.stop.store(true, Ordering::SeqCst);
+        assert!(self.thread.join().unwrap() > 0);
+    }
+}
+
+#[test]
+fn a_journal_whose_disk_fails_refuses_updates_and_takes_them_again_once_it_works() {
+    let mut trial = Trial::start();
+    let watch = Watch::start(&trial.home.server);
+    let faults = [
+        ("sync-journal-EIO", "cannot sync", "input/output error; check the disk and the system's log"),
+        ("write-journal-EIO", "cannot write", "input/output error; check the disk and the system's log"),
+        ("write-journal-ENOSPC", "cannot write", "no space left on device; make room"),
+        ("write-journal-EROFS", "cannot write", "read-only file system; mount it writable"),
+    ];
+    for (fault, what, why) in faults {
+        trial.add_some(3);
+        let serial = trial.home.serial();
+        trial.begin(fault);
+        // The first meets the fault in a segment that holds answered updates, the others while one is made.
+        for _ in 0..3 {
+            assert_eq!(trial.add(), SERVFAIL, "{fault}");
+        }
+        assert_eq!(trial.home.serial(), serial);
+        let log = trial.home.server.log();
+        let fits = |line: &str| ["updates not stored", what, why].iter().all(|text| line.contains(text));
+        assert!(log.lines().any(fits), "{fault}: {log}");
+        trial.end(fault);
+        trial.add_some(3);
+        trial.home.server.wait_for_log("updates are stored again");
+        trial.check();
+    }
+    watch.end();
+    trial.kill_and_check();
+    assert!(!trial.home.server.log().contains("journal tail cut"), "{}", trial.home.server.log());
+    // And killed while the fault lasts: what it left of a refused update is gone after the start.
+    for (fault, ..) in faults {
+        trial.add_some(3);
+        trial.begin(fault);
+        assert_eq!(trial.add(), SERVFAIL, "{fault}");
+        trial.home.server.kill9();
+        trial.end(fault);
+        trial.home.server.restart();
+        trial.check();
+    }
+}
+
+#[test]
+fn a_journal_in_which_answered_updates_changed_behind_a_failed_sync_takes_no_more() {
+    let mut trial = Trial::start();
+    trial.add_some(2);
+    trial.begin("sync-journal-EIO");
+    assert_eq!(trial.add(), SERVFAIL);
+    trial.end("sync-journal-EIO");
+    // As if the kernel had dropped the page that it could not write, and read it again from the disk.
+    let segment = trial.segment();
+    let before = fs::read(&segment).unwrap();
+    let mut octets = before.clone();
+    octets[64 + 36] ^= 1;
+    fs::write(&segment, octets).unwrap();
+    let watch = Watch::start(&trial.home.server);
+    for _ in 0..3 {
+        assert_eq!(trial.add(), SERVFAIL);
+    }
+    let line = trial.home.server.wait_for_log("is damaged at octet 64: commit 1 is not whole");
+    assert!(line.contains("restore this file from a backup"), "{line}");
+    watch.end();
+    fs::write(&segment, before).unwrap();
+    trial.add_some(2);
+    trial.kill_and_check();
+}
+
+#[test]
+fn a_table_whose_disk_fails_is_told_and_updates_go_on() {
+    for fault in ["write-table-EIO", "write-table-ENOSPC", "sync-table-EIO"] {
+        let mut trial = Trial::start();
+        let watch = Watch::start(&trial.home.server);
+        trial.add_some(3);
+        trial.begin(fault);
+        // It hears of updates some time after they are answered, and is asked for faults at the next.
+        while !trial.home.server.log().contains("stopped following the journal") {
+            trial.add_some(1);
+            assert!(trial.next < 20_000, "{fault}: not told\n{}", trial.home.server.log());
+        }
+        trial.add_some(3);
+        watch.end();
+        trial.check();
+        trial.end(fault);
+        trial.kill_and_check();
+        let log = trial.home.server.log();
+        assert!(log.contains("table behind") || log.contains("table rebuilt"), "{fault}: {log}");
+        // Then it follows again.
+        trial.add_some(3);
+        assert!(trial.home.server.terminate().success());
+        trial.home.server.restart();
+        trial.check();
+        assert!(!trial.home.server.log().contains("WARN table"), "{fault}: {}", trial.home.server.log());
+    }
+}
+
+#[test]
+fn a_table_that_was_deleted_cut_or_filled_with_noise_is_made_anew() {
+    let mut trial = Trial::start();
+    let db = trial.state("table/db");
+    trial.add_some(5);
+    let damages: [(&str, &dyn Fn()); 4] = [
+        ("table rebuilt", &|| fs::remove_dir_all(db.parent().unwrap()).unwrap()),
+        // sled takes this for the end of an earlier write.
+        ("table behind", &|| fs::write(&db, &fs::read(&db).unwrap()[..700]).unwrap()),
+        ("table set aside", &|| {
+            let mut number = 1u32;
+            let noise = fs::read(&db).unwrap().into_iter().map(|_| {
+                number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                number.to_be_bytes()[0]
+            });
+            fs::write(&db, noise.collect::<Vec<u8>>()).unwrap();
+        }),
+        ("table behind", &|| fs::write(&db, "").unwrap()),
+    ];
+    for (told, damage) in damages {
+        // A clean end, so that all of it is in the table.
+        assert!(trial.home.server.terminate().success());
+        damage();
+        trial.home.server.restart();
+        trial.home.server.wait_for_log(told);
+        trial.check();
+        trial.add_some(5);
+    }
+    trial.kill_and_check();
+}
+
+#[test]
+fn a_torn_tail_of_the_journal_is_cut_and_told() {
+    let mut trial = Trial::start();
+    trial.add_some(5);
+    trial.home.server.kill9();
+    let segment = trial.segment();
+    let mut octets = fs::read(&segment).unwrap();
+    let end = octets.iter().rposition(|octet| *octet != 0).unwrap() + 1;
+    // The first half of an update that nobody was answered.
+    let half = octets[end - 60..end - 10].to_vec();
+    octets[end..end + half.len()].copy_from_slice(&half);
+    fs::write(&segment, octets).unwrap();
+    trial.home.server.restart();
+    let line = trial.home.server.wait_for_log("journal tail cut");
+    assert!(line.contains("was never finished and never answered"), "{line}");
+    trial.check();
+    trial.add_some(5);
+    trial.kill_and_check();
+    assert!(!trial.home.server.log().contains("journal tail cut"), "{}", trial.home.server.log());
+}
+
+#[test]
+fn a_journal_with_a_flipped_bit_before_its_end_is_told_and_not_served_from() {
+    let mut trial = Trial::start();
+    trial.add_some(5);
+    trial.home.server.kill9();
+    let segment = trial.segment();
+    let good = fs::read(&segment).unwrap();
+    let mut flipped = good.clone();
+    flipped[64 + 36 + 10] ^= 4;
+    fs::write(&segment, flipped).unwrap();
+    let output = Server::fail(trial.home.folder.path(), &["--tsig", &format!("laptop:{SECRET}")]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("is damaged at octet 64"), "{said}");
+    assert!(said.contains("restore this file from a backup, or move the whole state directory aside"), "{said}");
+    fs::write(&segment, good).unwrap();
+    trial.home.server.restart();
+    trial.check();
+}
+
+#[test]
+fn a_clock_that_jumps_back_refuses_by_tsig_alone_and_loses_nothing() {
+    const BACK: i64 = -400 * 86_400;
+    let mut trial = Trial::start();
+    trial.add_some(3);
+    let serial = trial.home.serial();
+    let watch = Watch::start(&trial.home.server);
+    trial.begin("clock-back");
+    // RFC 8945 section 5.2.3: the server cannot know which of the two clocks is wrong.
+    let update = || Update::new(1, "example.com").add_a("back.example.com", [192, 0, 2, 1]);
+    let refused = Tcp::connect(trial.home.server.v4()).ask(&update().sign(&Home::key()).message);
+    assert_eq!(message::rcode(&refused), NOTAUTH);
+    let line = trial.home.server.wait_for_log("TSIG rejected");
+    assert!(line.contains("check the clock"), "{line}");
+    assert_eq!(trial.home.serial(), serial);
+    // A client with the same clock goes on.
+    let now = Clock::System.now().checked_add_signed(BACK).unwrap();
+    let request = message::sign(update().unsigned(), &Home::key(), BACK);
+    let answer = Tcp::connect(trial.home.server.v4()).ask(&request.message);
+    let tsig_at = Message::parse(&answer).unwrap().tsig_at.unwrap();
+    verify_response(&Home::key(), request.mac(), &answer, tsig_at, now).unwrap();
+    assert_eq!(message::rcode(&answer), NOERROR);
+    assert!(trial.home.serial() > serial);
+    let serial = trial.home.serial();
+    watch.end();
+    // Over a start with the old clock, and with the right one again.
+    trial.kill_and_check();
+    trial.end("clock-back");
+    trial.kill_and_check();
+    assert_eq!(trial.home.serial(), serial);
+    trial.add_some(3);
+    trial.kill_and_check();
+    assert_eq!(message::answers(&Tcp::connect(trial.home.server.v4()).ask(&query(1, "back.example.com", Rtype::A))), 1);
+}
