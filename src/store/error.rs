@@ -177,7 +177,7 @@ impl fmt::Display for StoreError {
 }
 
 /// What the system says without its number, and in lower case like the rest of the line.
-fn plain(error: &io::Error) -> String {
+pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();

@@ -81,9 +81,18 @@ impl Follower {
         Ok(Follower { shared, thread: Some(thread) })
     }
 
+    /// Where there is no table.
+    pub(super) fn absent() -> Follower {
+        let state = Mutex::new(State { ended: true, ..State::default() });
+        Follower { shared: Arc::new(Shared { state, ..Shared::default() }), thread: None }
+    }
+
     /// The segment at `path` is durable up to the sequence number before `end`.
     pub(super) fn durable(&self, path: &Path, end: u64) {
         let mut state = self.shared.state();
+        if state.ended {
+            return;
+        }
         match state.parts.back_mut().filter(|last| last.path == path) {
             Some(last) => last.end = end,
             None => state.parts.push_back(Part { path: path.to_owned(), end }),

@@ -27,6 +27,13 @@ pub enum RecoveryNote {
         /// Why.
         why: String,
     },
+    /// The disk did not let the table be opened: all was taken from the journal, and there is no table for now.
+    TableNotOpened {
+        /// The table's directory.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// There was no table that could be used: all was taken from the journal, and a table is made from it.
     TableRebuilt {
         /// Of how many commits.
@@ -62,6 +69,12 @@ impl fmt::Display for RecoveryNote {
             RecoveryNote::TableSetAside { to, why } => {
                 write!(f, "table set aside as {}: {why}; it may be deleted", to.display())
             }
+            RecoveryNote::TableNotOpened { path, why } => write!(
+                f,
+                "table {} not opened: {why}; all zones come from the journal, and nothing is lost: mend the disk, and the \
+                 table follows after the next start",
+                path.display()
+            ),
             RecoveryNote::TableRebuilt { commits } => {
                 write!(f, "table rebuilt: {commits} commits taken from the journal; it catches up meanwhile")
             }

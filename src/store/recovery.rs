@@ -119,9 +119,14 @@ impl DiskStore {
         let start = Start { path: &path, checkpoints: &checkpoints, options, journal: &journal };
         let Base { table, zones, from } =
             start.catch_up(table, fresh, &mut notes).map_err(|trouble| start.error(trouble))?;
-        let begins = from.as_ref().map_or(table.mark().done, |checkpoint| checkpoint.step);
-        let parts = journal.parts(begins.seq + 1);
-        let follower = Follower::start(table, from, parts).map_err(StoreError::io("start a thread for", &path))?;
+        let follower = match table {
+            None => Follower::absent(),
+            Some(table) => {
+                let begins = from.as_ref().map_or(table.mark().done, |checkpoint| checkpoint.step);
+                let parts = journal.parts(begins.seq + 1);
+                Follower::start(table, from, parts).map_err(StoreError::io("start a thread for", &path))?
+            }
+        };
         let checkpoints = Checkpoints::open(checkpoints, checkpoint_disk, options.checkpoints, gathered)?;
         let store = DiskStore {
             journal,

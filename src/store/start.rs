@@ -15,7 +15,8 @@
 //! Until then the zone may lack its SOA; it is looked for at the end. Where the table is missing, of another journal, ahead
 //! of this one, or not what was written to it, its zones are dropped, it is set aside, and the zones are made from the
 //! newest checkpoint that is good and the journal after it, or from the whole journal, while a new table begins to
-//! follow. A journal that ends before a checkpoint lacks commits that were answered: that ends the start.
+//! follow. Where the disk does not let one be opened, on a full disk for one, the server does without: sled wants to write
+//! before it reads. A journal that ends before a checkpoint lacks commits that were answered: that ends the start.
 
 use super::checkpoint::{self, Checkpoint, Part};
 use super::encode::{self, Unreadable};
@@ -42,7 +43,8 @@ pub(super) struct Start<'a> {
 
 /// What a start makes: the zones at the end of the journal, and a table that is to follow it.
 pub(super) struct Base {
-    pub(super) table: Table,
+    /// Missing where its disk has no room for it, or fails: it is never needed.
+    pub(super) table: Option<Table>,
     pub(super) zones: Zones,
     /// What the table, which is empty, is to be filled from.
     pub(super) from: Option<Checkpoint>,
@@ -83,11 +85,11 @@ impl Start<'_> {
         notes: &mut Vec<RecoveryNote>,
     ) -> Result<Base, Trouble> {
         let why = match read {
-            Ok((table, _)) if fresh || table.mark().begun.seq == 0 => return self.anew(table, fresh, notes),
+            Ok((table, _)) if fresh || table.mark().begun.seq == 0 => return self.anew(Ok(table), fresh, notes),
             Ok((table, mut zones)) => match self.replay(table.mark().done, table.mark().begun, &mut zones) {
                 Ok(()) => {
                     notes.extend(self.behind(table.mark().done, |commits| RecoveryNote::TableBehind { commits }));
-                    return Ok(Base { table, zones, from: None });
+                    return Ok(Base { table: Some(table), zones, from: None });
                 }
                 Err(trouble) => {
                     table.close();
@@ -98,18 +100,31 @@ impl Start<'_> {
                 }
             },
             Err(TableError::Unusable(why)) => why,
-            Err(error) => return Err(error.into()),
+            // A new one would fare no better.
+            Err(error) => return self.anew(Err(error), fresh, notes),
         };
         let to = set_aside(self.path)?;
         notes.push(RecoveryNote::TableSetAside { to, why });
-        self.anew(Table::open(self.path, self.options.table_cache)?, true, notes)
+        self.anew(Table::open(self.path, self.options.table_cache), true, notes)
     }
 
-    /// The zones without a table, and an empty one to follow.
-    fn anew(&self, table: Table, fresh: bool, notes: &mut Vec<RecoveryNote>) -> Result<Base, Trouble> {
+    /// The zones without a table, and an empty one to follow, where there can be one.
+    fn anew(
+        &self,
+        table: Result<Table, TableError>,
+        fresh: bool,
+        notes: &mut Vec<RecoveryNote>,
+    ) -> Result<Base, Trouble> {
         let (mut zones, from) = self.newest_checkpoint(notes)?;
         let step = from.as_ref().map_or(Step::default(), |checkpoint| checkpoint.step);
         self.replay(step, step, &mut zones)?;
+        let table = match table {
+            Ok(table) => table,
+            Err(why) => {
+                notes.push(RecoveryNote::TableNotOpened { path: self.path.to_owned(), why: why.to_string() });
+                return Ok(Base { table: None, zones, from: None });
+            }
+        };
         match &from {
             Some(checkpoint) => {
                 let (path, commits) = (checkpoint.path().to_owned(), self.journal.last() - step.seq);
@@ -118,7 +133,7 @@ impl Start<'_> {
             None if fresh => notes.extend(self.behind(step, |commits| RecoveryNote::TableRebuilt { commits })),
             None => notes.extend(self.behind(step, |commits| RecoveryNote::TableBehind { commits })),
         }
-        Ok(Base { table, zones, from })
+        Ok(Base { table: Some(table), zones, from })
     }
 
     /// What is to be told of a table that ends with a commit, where the journal goes on.
@@ -188,7 +203,6 @@ impl Start<'_> {
     pub(super) fn error(&self, trouble: Trouble) -> StoreError {
         match trouble {
             Trouble::Store(error) => error,
-            Trouble::Table(TableError::Disk(error)) => StoreError::io("write", self.path)(error),
             Trouble::Table(TableError::Commit(seq, why)) => self.journal.unreadable(seq, why),
             Trouble::Table(error) => StoreError::Table { path: self.path.to_owned(), why: error.to_string() },
         }

@@ -22,6 +22,7 @@
 mod fill;
 
 use super::encode::{self, Input, Unreadable};
+use super::error::plain;
 use super::mark::{Mark, Step};
 use super::row::{Owner, read_value, runs, value_of};
 use super::{Commit, CommitKind, LoadedZone};
@@ -374,7 +375,7 @@ impl fmt::Display for TableError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TableError::Unusable(why) => f.write_str(why),
-            TableError::Disk(error) => error.fmt(f),
+            TableError::Disk(error) => f.write_str(&plain(error)),
             TableError::Commit(seq, _) => write!(f, "commit {seq} does not follow the format"),
             TableError::Stopped => f.write_str("it was told to stop"),
         }
