@@ -51,6 +51,7 @@
 //! checkpoint already: they are checked when history reads them, and all together by `dyndns zone verify`. So a start
 //! takes the time of what is new, not of what is kept.
 
+mod begin;
 mod retention;
 
 pub use retention::Retention;
@@ -328,73 +329,6 @@ impl Journal {
         self.disk.sync(&file).map_err(StoreError::io("sync", &path))?;
         self.current = Some(Current { file, header, at, size: octets.len(), path });
         Ok(())
-    }
-
-    /// Makes a segment with room for so many octets of frames, in place of the newest where that is in doubt.
-    fn begin(&mut self, room: usize) -> Result<Current, StoreError> {
-        let (header, octets) = match self.doubtful {
-            true => self.answered()?,
-            false => {
-                let header = Header { first: self.next, chain: self.chain };
-                (header, header.octets())
-            }
-        };
-        let generation = match self.latest {
-            Some((first, generation)) if first == header.first => generation + 1,
-            _ => 0,
-        };
-        self.latest = Some((header.first, generation));
-        let path = self.dir.join(name_of(header.first, generation));
-        let unfinished = self.dir.join(UNFINISHED);
-        let size = (octets.len() + room).max(self.segment_size);
-        let made = self.make(&unfinished, &path, size, &octets);
-        if made.is_err() {
-            // On a full disk the room matters more than the file; a failure to remove it changes nothing. Where the
-            // rename went through, the segment may stay: it has a name of its own, and holds nothing but what was
-            // answered.
-            let _ = fs::remove_file(&unfinished);
-        }
-        let file = made?;
-        if std::mem::take(&mut self.doubtful) {
-            // Its file stays until the next start, for the table may be reading it.
-            self.segments.pop();
-        }
-        let Header { first, chain } = header;
-        self.segments.push(Segment { path: path.clone(), first, chain, size: size as u64 });
-        Ok(Current { file, path, header, at: octets.len(), size })
-    }
-
-    /// The newest segment up to its last answered frame, every frame checked.
-    fn answered(&self) -> Result<(Header, Vec<u8>), StoreError> {
-        let index = self.segments.len().saturating_sub(1);
-        let (mut octets, path) = self.octets(index)?;
-        let begun = open_frames(&octets, path)?;
-        let header = Header { first: begun.seq, chain: begun.chain };
-        let length = |frame: &Frame<'_>| FRAME + frame.payload.len();
-        let frames = self.frames(index, &octets, path)?;
-        let end = HEADER + frames.iter().map(length).sum::<usize>();
-        if frames.last().map_or(header.chain, |last| last.chain) != self.chain {
-            let why = "it is not what was written to it".to_owned();
-            return Err(StoreError::Damaged { path: path.to_owned(), offset: 0, why });
-        }
-        octets.truncate(end);
-        Ok((header, octets))
-    }
-
-    fn make(&mut self, unfinished: &Path, path: &Path, size: usize, begin: &[u8]) -> Result<File, StoreError> {
-        let file = self.disk.create(unfinished).map_err(StoreError::io("create", path))?;
-        let zeros = vec![0; size.min(1 << 20)];
-        let mut at = 0;
-        while at < size {
-            let octets = zeros.get(..zeros.len().min(size - at)).unwrap_or_default();
-            self.disk.write_at(&file, octets, at as u64).map_err(StoreError::io("write", path))?;
-            at += octets.len();
-        }
-        self.disk.write_at(&file, begin, 0).map_err(StoreError::io("write", path))?;
-        self.disk.sync(&file).map_err(StoreError::io("sync", path))?;
-        self.disk.rename(unfinished, path).map_err(StoreError::io("create", path))?;
-        self.disk.sync_dir(&self.dir).map_err(StoreError::io("sync", &self.dir))?;
-        Ok(file)
     }
 
     /// The sequence number that the segment after this one begins with.
