@@ -30,6 +30,10 @@ pub struct Host {
 pub enum Rule {
     /// It has them itself.
     Same,
+    /// It has the IPv4 address alone.
+    V4,
+    /// It has the IPv6 address alone.
+    V6,
     /// It has no IPv4 address of its own; its IPv6 address has the first `prefix` bits of the one observed and the
     /// rest of `suffix`.
     Derived {
@@ -56,20 +60,28 @@ pub struct Held {
     pub addresses: Vec<IpAddr>,
 }
 
-/// What has to be written so that the hosts have what was observed; nothing where all is right.
-/// A host that `held` knows nothing of holds nothing.
-pub fn plan(hosts: &[Host], observed: Observed, held: impl Fn(&Name) -> Held) -> Vec<Change> {
-    let mut changes = Vec::new();
+/// What the hosts are to have: the addresses that follow from those observed and, in a family of which none is
+/// observed now, those that `pending` says are still to be written.
+pub fn wanted(hosts: &[Host], observed: Observed, pending: &[Change]) -> Vec<Change> {
+    let mut wanted = Vec::new();
     for host in hosts {
-        let held = held(&host.name);
-        for address in host.rule.apply(observed) {
-            let change = Change { name: host.name, address };
-            if !change.is_in(&held) {
-                changes.push(change);
+        let fresh = host.rule.apply(observed).map(|address| Change { name: host.name, address });
+        let begin = wanted.len();
+        wanted.extend(fresh);
+        for change in pending.iter().filter(|change| change.name == host.name) {
+            let known = wanted.iter().skip(begin).any(|known| known.address.is_ipv4() == change.address.is_ipv4());
+            if !known {
+                wanted.push(change.clone());
             }
         }
     }
-    changes
+    wanted
+}
+
+/// Of what is wanted, what has to be written; nothing where all is right. A host that `held` knows nothing of holds
+/// nothing.
+pub fn plan(wanted: &[Change], held: impl Fn(&Name) -> Held) -> Vec<Change> {
+    wanted.iter().filter(|change| !change.is_in(&held(&change.name))).cloned().collect()
 }
 
 impl Change {
@@ -85,6 +97,8 @@ impl Rule {
     pub fn apply(self, observed: Observed) -> impl Iterator<Item = IpAddr> {
         let (v4, v6) = match self {
             Rule::Same => (observed.v4, observed.v6),
+            Rule::V4 => (observed.v4, None),
+            Rule::V6 => (None, observed.v6),
             Rule::Derived { prefix, suffix } => (None, observed.v6.map(|address| joined(address, prefix, suffix))),
         };
         v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6))
@@ -114,6 +128,27 @@ fn joined(network: Ipv6Addr, prefix: u8, suffix: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from_bits(network.to_bits() & !mask | suffix.to_bits() & mask)
 }
 
+/// How a host behind the same prefix is written, `::53`, `::53/56` or a MAC such as `34:56:78:9a:bc:de`, of which the
+/// suffix follows; the prefix has 64 bits unless it is told.
+pub fn derived(text: &str) -> Result<Rule, String> {
+    let wrong = || format!("`{text}` is no suffix; write one such as ::53, ::53/56 or the MAC 34:56:78:9a:bc:de");
+    let (suffix, prefix) = match text.split_once('/') {
+        Some((suffix, prefix)) => (suffix, prefix.parse().ok().filter(|prefix| *prefix <= 128).ok_or_else(wrong)?),
+        None => (text, 64),
+    };
+    let suffix = suffix.parse().ok().or_else(|| Some(suffix_of_mac(mac(suffix)?))).ok_or_else(wrong)?;
+    Ok(Rule::Derived { prefix, suffix })
+}
+
+/// Six octets in hexadecimal, with colons or hyphens between.
+fn mac(text: &str) -> Option<[u8; 6]> {
+    let octets = text.split([':', '-']).map(|octet| {
+        let octet = Some(octet).filter(|octet| octet.len() == 2 && octet.bytes().all(|c| c.is_ascii_hexdigit()))?;
+        u8::from_str_radix(octet, 16).ok()
+    });
+    octets.collect::<Option<Vec<u8>>>()?.try_into().ok()
+}
+
 /// The suffix that a machine with this MAC makes for itself without privacy extensions (RFC 4291 appendix A).
 pub fn suffix_of_mac(mac: [u8; 6]) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac;
@@ -139,7 +174,7 @@ mod tests {
 
     fn planned(rule: Rule, now: &[&str], before: &[&str]) -> Vec<String> {
         let host = Host { name: name("h.example"), rule };
-        let changes = plan(&[host], observed(now), |_| held(before));
+        let changes = plan(&wanted(&[host], observed(now), &[]), |_| held(before));
         changes.iter().map(|change| change.address.to_string()).collect()
     }
 
@@ -161,6 +196,23 @@ mod tests {
     }
 
     #[test]
+    fn a_host_may_have_one_family_alone() {
+        assert_eq!(planned(Rule::V4, &["192.0.2.1", "2001:db8::1"], &[]), ["192.0.2.1"]);
+        assert_eq!(planned(Rule::V6, &["192.0.2.1", "2001:db8::1"], &["192.0.2.7"]), ["2001:db8::1"]);
+    }
+
+    #[test]
+    fn what_is_still_to_be_written_counts_until_something_newer_is_observed() {
+        let host = Host { name: name("h.example"), rule: Rule::Same };
+        let change = |text: &str| Change { name: host.name, address: text.parse().unwrap() };
+        let pending =
+            [change("192.0.2.1"), change("2001:db8::1"), Change { name: name("gone.example"), ..change("::1") }];
+        let wanted = |now: &[&str]| wanted(std::slice::from_ref(&host), observed(now), &pending);
+        assert_eq!(wanted(&[]), [change("192.0.2.1"), change("2001:db8::1")]);
+        assert_eq!(wanted(&["192.0.2.2"]), [change("192.0.2.2"), change("2001:db8::1")]);
+    }
+
+    #[test]
     fn a_derived_host_follows_the_prefix_and_has_no_ipv4() {
         let rule = Rule::Derived { prefix: 64, suffix: "::53".parse().unwrap() };
         assert_eq!(planned(rule, &["192.0.2.1", "2001:db8:7:8:9::1"], &["2001:db8::53"]), ["2001:db8:7:8::53"]);
@@ -170,6 +222,18 @@ mod tests {
     #[test]
     fn a_mac_gives_the_suffix_of_rfc_4291() {
         assert_eq!(suffix_of_mac([0x34, 0x56, 0x78, 0x9A, 0xBC, 0xDE]).to_string(), "::3656:78ff:fe9a:bcde");
+    }
+
+    #[test]
+    fn a_suffix_is_read_with_its_prefix_or_from_a_mac() {
+        let rule = |prefix, suffix: &str| Ok(Rule::Derived { prefix, suffix: suffix.parse().unwrap() });
+        assert_eq!(derived("::53"), rule(64, "::53"));
+        assert_eq!(derived("::53/56"), rule(56, "::53"));
+        assert_eq!(derived("34:56:78:9a:BC:de"), rule(64, "::3656:78ff:fe9a:bcde"));
+        assert_eq!(derived("34-56-78-9a-bc-de/48"), rule(48, "::3656:78ff:fe9a:bcde"));
+        for text in ["", "::53/129", "34:56:78:9a:bc", "34:56:78:9a:bc:d", "+4:56:78:9a:bc:de", "x"] {
+            assert!(derived(text).is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -184,14 +248,14 @@ mod tests {
             v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>, before: Vec<IpAddr>, prefix in 0..=128_u8, suffix: Ipv6Addr
         ) {
             let observed = Observed { v4, v6 };
-            for rule in [Rule::Same, Rule::Derived { prefix, suffix }] {
+            for rule in [Rule::Same, Rule::V4, Rule::V6, Rule::Derived { prefix, suffix }] {
                 let host = Host { name: name("h.example"), rule };
                 let mut now = Held { addresses: before.clone() };
-                for change in plan(&[host], observed, |_| now.clone()) {
+                for change in plan(&wanted(&[host], observed, &[]), |_| now.clone()) {
                     now.addresses.retain(|held| held.is_ipv4() != change.address.is_ipv4());
                     now.addresses.push(change.address);
                 }
-                let again = plan(&[Host { name: name("h.example"), rule }], observed, |_| now.clone());
+                let again = plan(&wanted(&[Host { name: name("h.example"), rule }], observed, &[]), |_| now.clone());
                 prop_assert_eq!(again, Vec::new());
                 // No family is emptied.
                 for is_v4 in [true, false] {

@@ -1,30 +1,34 @@
 //! `dyndns update`.
 
 use crate::agent::address::{self, Special};
-use crate::agent::plan::{Host, Observed, Rule, plan};
-use crate::clock::Clock;
+use crate::agent::place::Place;
+use crate::agent::plan::{Host, Observed, Rule, derived, wanted};
+use crate::agent::source::{Agreement, Source};
 use crate::config;
 use crate::error::Error;
-use crate::link::rfc2136::{Failure, Server, Target};
+use crate::link::bring::{Outcome, bring};
+use crate::link::source::find;
+use crate::link::target::Remote;
 use crate::wire::{Name, Ttl};
 use clap::Args;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Make a name point to an address, once
 ///
-/// Asks the server what it holds, writes only what differs, and asks again whether the change shows. The family of
-/// which no address is given stays as it is.
+/// Asks the zone's server what it holds, writes only what differs, and asks again whether the change shows. Without an
+/// address it finds those of this machine. The family of which none is given or found stays as it is.
 #[derive(Debug, Args)]
 pub(super) struct Update {
     /// The host whose addresses are to be written
     host: Name,
-    /// Its addresses: one of IPv4, one of IPv6, or both
-    #[arg(required = true, value_name = "ADDRESS", value_parser = address::parse)]
+    /// Its addresses: one of IPv4, one of IPv6, or both; without any they are found
+    #[arg(value_name = "ADDRESS", value_parser = address::parse)]
     addresses: Vec<IpAddr>,
-    /// The zone's primary server, with its port where that is not 53
-    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = server)]
-    server: SocketAddr,
+    /// The zone's primary server, by name or address [default: that of the zone's SOA record]
+    #[arg(long, value_name = "SERVER[:PORT]")]
+    server: Option<Place>,
     /// File of the TSIG key to sign with; without one nothing is signed
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -34,9 +38,21 @@ pub(super) struct Update {
     /// The TTL of what is written, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     ttl: u32,
-    /// Another host in the same network, written in the same message: the prefix of the IPv6 address, then this suffix
-    #[arg(long, value_name = "HOST=::SUFFIX[/PREFIX]", value_parser = derived)]
+    /// Another host in the same network, written in the same message: the prefix of the IPv6 address, then this suffix,
+    /// or that of this MAC
+    #[arg(long, value_name = "HOST=::SUFFIX|MAC[/PREFIX]", value_parser = derived_host)]
     derived: Vec<Host>,
+    /// Where to find the addresses: the first source that has one counts; may be given several times
+    ///
+    /// whoami:NAME@SERVER asks a server for a name that answers with our address; whoami alone asks the zone's server
+    /// for whoami.ZONE. interface:NAME takes the address of an interface, interface alone of any. command:WORDS takes
+    /// what a command prints. "url:URL PATTERN" takes what the regular expression finds in a page, without it the first
+    /// address there. fixed:ADDRESS,... takes these. [default: whoami, then interface]
+    #[arg(long, value_name = "SOURCE", conflicts_with = "addresses")]
+    source: Vec<Source>,
+    /// Take an address only if so many sources say the same
+    #[arg(long, value_name = "N", requires = "source")]
+    quorum: Option<NonZeroUsize>,
     /// Take addresses that cannot be reached from elsewhere, of this kind
     #[arg(long, value_name = "KIND")]
     allow: Vec<Special>,
@@ -44,88 +60,64 @@ pub(super) struct Update {
 
 impl Update {
     pub(super) fn run(self) -> Result<(), Error> {
-        let Update { host, addresses, server, key_file, zone, ttl, derived, allow } = self;
-        let cannot = || Error::refused(format!("cannot update {host}"));
-        for address in &addresses {
-            address::usable(*address, &allow).map_err(|error| cannot().because(error))?;
-        }
-        let observed = Observed::gather(addresses).map_err(|second| {
-            Error::usage(format!("cannot update {host}: {second} is a second address of its family"))
-                .remedy("give one of each")
-        })?;
-        let key = key_file.map(|path| config::key_of_file(&path)).transpose()?;
-        let server = Server::new(server, key, Clock::System);
-        let hosts: Vec<Host> = std::iter::once(Host { name: host, rule: Rule::Same }).chain(derived).collect();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Error::usage("cannot begin").because(error))?;
-        runtime.block_on(bring(server, zone, Ttl::new(ttl), &hosts, observed))
+        runtime.block_on(self.bring())
     }
-}
 
-/// Brings the hosts to what was observed, with a line for each step.
-async fn bring(server: Server, zone: Option<Name>, ttl: Ttl, hosts: &[Host], observed: Observed) -> Result<(), Error> {
-    let refused = |failure: Failure| Error::refused(failure.to_string());
-    let target = match (zone, hosts.first()) {
-        (Some(zone), _) => Target::new(server, zone, ttl),
-        (None, Some(host)) => Target::find(server, &host.name, ttl).await.map_err(refused)?,
-        (None, None) => return Ok(()),
-    };
-    super::print(&format!("zone {} at {}\n", target.zone(), target.server().address()))?;
-    let names: Vec<Name> = hosts.iter().map(|host| host.name).collect();
-    let held = target.current(&names).await.map_err(refused)?;
-    let held_of = |name: &Name| {
-        names.iter().zip(&held).find(|(held, _)| *held == name).map(|(_, held)| held.clone()).unwrap_or_default()
-    };
-    let changes = plan(hosts, observed, held_of);
-    if changes.is_empty() {
-        return super::print("nothing to change\n");
+    async fn bring(self) -> Result<(), Error> {
+        let Update { host, addresses, server, key_file, zone, ttl, derived, source, quorum, allow } = self;
+        let cannot = || Error::refused(format!("cannot update {host}"));
+        for address in &addresses {
+            address::usable(*address, &allow).map_err(|error| cannot().because(error))?;
+        }
+        let given = Observed::gather(addresses.iter().copied()).map_err(|second| {
+            Error::usage(format!("cannot update {host}: {second} is a second address of its family"))
+                .remedy("give one of each")
+        })?;
+        if quorum.is_some_and(|quorum| quorum.get() > source.len()) {
+            return Err(Error::usage("--quorum asks for more sources than there are").remedy("give more with --source"));
+        }
+        let key = key_file.map(|path| config::key_of_file(&path)).transpose()?;
+        let remote = Remote::Rfc2136 { server, key, zone, ttl: Ttl::new(ttl) };
+        let observed = if addresses.is_empty() {
+            let sources = if source.is_empty() { Source::default_order() } else { source };
+            let agreement = quorum.map_or(Agreement::First, Agreement::Quorum);
+            let home = match sources.iter().any(Source::needs_home) {
+                true => remote.home(&host).await.map_err(|fault| cannot().because(fault))?,
+                false => None,
+            };
+            let found = find(&sources, agreement, &allow, home.as_ref()).await;
+            if found.observed == Observed::default() {
+                return Err(cannot().because(format!("no address found: {}", found.notes.join("; "))));
+            }
+            let notes: String = found.notes.iter().map(|note| format!("{note}\n")).collect();
+            super::print(&notes)?;
+            found.observed
+        } else {
+            given
+        };
+        let hosts: Vec<Host> = std::iter::once(Host { name: host, rule: Rule::Same }).chain(derived).collect();
+        let mut printed = Ok(());
+        let mut tell = |step: crate::link::bring::Step<'_>| {
+            let text = step.to_string();
+            if printed.is_ok() && !text.is_empty() {
+                printed = super::print(&text);
+            }
+        };
+        let Outcome { fault, .. } = bring(&remote, &wanted(&hosts, observed, &[]), &mut tell).await;
+        printed?;
+        fault.map_or(Ok(()), |fault| Err(Error::refused(fault.to_string())))
     }
-    let lines: String = changes.iter().map(|change| format!("{} is now {}\n", change.name, change.address)).collect();
-    let receipt = target.write(changes).await.map_err(refused)?;
-    target.verify(&receipt).await.map_err(refused)?;
-    super::print(&lines)
-}
-
-/// Reads a server's address; its port is 53 where none is said.
-fn server(text: &str) -> Result<SocketAddr, String> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    text.parse().or_else(|_| bare.parse().map(|address: IpAddr| SocketAddr::new(address, 53))).map_err(|_| {
-        format!("`{text}` is no address; write it as 192.0.2.53, 192.0.2.53:5300, 2001:db8::53 or [2001:db8::53]:5300")
-    })
 }
 
 /// Reads `HOST=::SUFFIX[/PREFIX]`.
-fn derived(text: &str) -> Result<Host, String> {
-    let form =
-        || format!("`{text}` says no host and suffix; write it as nas.example.com=::53 or nas.example.com=::53/56");
-    let (name, rest) = text.split_once('=').ok_or_else(form)?;
-    let (suffix, prefix) = match rest.split_once('/') {
-        Some((suffix, prefix)) => (suffix, prefix.parse().ok().filter(|prefix| *prefix <= 128).ok_or_else(form)?),
-        None => (rest, 64),
-    };
-    let suffix: Ipv6Addr = suffix.parse().map_err(|_| form())?;
-    Ok(Host { name: name.parse().map_err(|_| form())?, rule: Rule::Derived { prefix, suffix } })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_without_a_port_is_asked_at_53() {
-        assert_eq!(server("192.0.2.53"), Ok("192.0.2.53:53".parse().unwrap()));
-        assert_eq!(server("[2001:db8::53]"), Ok("[2001:db8::53]:53".parse().unwrap()));
-        assert_eq!(server("[2001:db8::53]:5300"), Ok("[2001:db8::53]:5300".parse().unwrap()));
-        assert!(server("ns.example").is_err());
-    }
-
-    #[test]
-    fn a_derived_host_has_a_suffix_and_a_prefix_of_64_bits_or_as_said() {
-        let suffix = "::53".parse().unwrap();
-        assert_eq!(derived("nas.example=::53").unwrap().rule, Rule::Derived { prefix: 64, suffix });
-        assert_eq!(derived("nas.example=::53/56").unwrap().rule, Rule::Derived { prefix: 56, suffix });
-        assert!(derived("nas.example=::53/129").is_err() && derived("nas.example").is_err());
-    }
+fn derived_host(text: &str) -> Result<Host, String> {
+    let (name, rest) = text.split_once('=').ok_or_else(|| {
+        format!("`{text}` says no host and suffix; write it as nas.example.com=::53 or nas.example.com=::53/56")
+    })?;
+    let name = name.parse().map_err(|error| format!("`{name}` is no name: {error}"))?;
+    Ok(Host { name, rule: derived(rest)? })
 }

@@ -74,10 +74,7 @@ impl Target {
         for host in hosts {
             let mut held = Held::default();
             for rtype in [Rtype::A, Rtype::AAAA] {
-                let failed = |reason| self.server.failure(format!("cannot read {rtype} of {host}"), reason);
-                let reply = self.server.query(host, rtype).await.map_err(failed)?;
-                let answer = self.server.parse(&reply).map_err(failed)?;
-                held.addresses.append(&mut addresses(&answer, host, rtype).map_err(failed)?);
+                held.addresses.append(&mut self.server.addresses(host, rtype).await?);
             }
             all.push(held);
         }
@@ -108,6 +105,15 @@ impl Target {
             }
         }
         Ok(())
+    }
+}
+
+impl Server {
+    /// The addresses of one family that the server holds for a host.
+    pub async fn addresses(&self, host: &Name, rtype: Rtype) -> Result<Vec<IpAddr>, Failure> {
+        let failed = |reason| self.failure(format!("cannot read {rtype} of {host}"), reason);
+        let reply = self.query(host, rtype).await.map_err(failed)?;
+        addresses(&self.parse(&reply).map_err(failed)?, host, rtype).map_err(failed)
     }
 }
 

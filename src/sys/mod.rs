@@ -4,6 +4,8 @@ pub mod datagrams;
 pub mod memory;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub mod mmsg;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub mod netlink;
 pub mod notify;
 pub mod pid_file;
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -11,6 +11,7 @@
 
 pub(crate) mod client;
 pub(crate) mod exchange;
+pub(crate) mod house;
 pub(crate) mod load;
 pub(crate) mod message;
 

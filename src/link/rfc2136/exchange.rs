@@ -56,8 +56,17 @@ impl Server {
 
     /// Asks for records, not recursively: what this server holds counts, not what it could find out.
     pub(super) async fn query(&self, name: &Name, rtype: Rtype) -> Result<Vec<u8>, Reason> {
+        self.question(name, rtype, Flags(0)).await
+    }
+
+    /// Asks a resolver.
+    pub(in crate::link) async fn resolve(&self, name: &Name, rtype: Rtype) -> Result<Vec<u8>, Reason> {
+        self.question(name, rtype, Flags::RD).await
+    }
+
+    async fn question(&self, name: &Name, rtype: Rtype, flags: Flags) -> Result<Vec<u8>, Reason> {
         let mut buffer = vec![0; DATAGRAM];
-        let mut message = Composer::new(&mut buffer, DATAGRAM, 0, Flags(0)).map_err(|_| Reason::TooLong)?;
+        let mut message = Composer::new(&mut buffer, DATAGRAM, 0, flags).map_err(|_| Reason::TooLong)?;
         message.question(&Question { name: *name, rtype, class: Class::IN }).map_err(|_| Reason::TooLong)?;
         let len = message.finish();
         buffer.truncate(len);
@@ -87,7 +96,7 @@ impl Server {
     }
 
     /// Reads an answer that was verified.
-    pub(super) fn parse<'a>(&self, answer: &'a [u8]) -> Result<Message<'a>, Reason> {
+    pub(in crate::link) fn parse<'a>(&self, answer: &'a [u8]) -> Result<Message<'a>, Reason> {
         Message::parse(answer).map_err(|_| Reason::Malformed)
     }
 

@@ -1,0 +1,99 @@
+//! One check of one target: read what it holds, compare, write what differs, verify.
+
+use super::Fault;
+use super::target::{Remote, Target};
+use crate::agent::plan::{Change, plan};
+use crate::wire::Name;
+use std::fmt;
+
+/// What is being done, as it is done.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// The hosts were found there.
+    Found(&'a Target),
+    /// All is right.
+    Nothing,
+    /// These are about to be written.
+    Writing(&'a [Change]),
+    /// They were written, and show.
+    Shown(&'a [Change]),
+}
+
+/// How a check ended.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What was written and shows.
+    pub shown: Vec<Change>,
+    /// What is held as it should be, written now or before.
+    pub right: Vec<Change>,
+    /// What may still have to be written.
+    pub pending: Vec<Change>,
+    /// Why.
+    pub fault: Option<Fault>,
+}
+
+/// Brings a target to what is wanted. A zone that fails does not keep the others from being brought there.
+pub async fn bring(remote: &Remote, wanted: &[Change], tell: &mut (dyn FnMut(Step<'_>) + Send)) -> Outcome {
+    let mut names: Vec<Name> = Vec::new();
+    for change in wanted {
+        if !names.contains(&change.name) {
+            names.push(change.name);
+        }
+    }
+    let mut outcome = Outcome::default();
+    let zones = match remote.open(&names).await {
+        Ok(zones) => zones,
+        Err(fault) => return Outcome { pending: wanted.to_vec(), fault: Some(fault), ..outcome },
+    };
+    for (target, names) in zones {
+        let wanted: Vec<Change> = wanted.iter().filter(|change| names.contains(&change.name)).cloned().collect();
+        tell(Step::Found(&target));
+        match bring_zone(&target, &names, &wanted, tell).await {
+            Ok(mut shown) => {
+                outcome.shown.append(&mut shown);
+                outcome.right.extend(wanted);
+            }
+            Err(fault) => {
+                outcome.pending.extend(wanted);
+                outcome.fault.get_or_insert(fault);
+            }
+        }
+    }
+    outcome
+}
+
+async fn bring_zone(
+    target: &Target,
+    names: &[Name],
+    wanted: &[Change],
+    tell: &mut (dyn FnMut(Step<'_>) + Send),
+) -> Result<Vec<Change>, Fault> {
+    let held = target.current(names).await?;
+    let held_of = |name: &Name| {
+        names.iter().zip(&held).find(|(held, _)| *held == name).map(|(_, held)| held.clone()).unwrap_or_default()
+    };
+    let changes = plan(wanted, held_of);
+    if changes.is_empty() {
+        tell(Step::Nothing);
+        return Ok(changes);
+    }
+    tell(Step::Writing(&changes));
+    let receipt = target.write(changes.clone()).await?;
+    target.verify(&receipt).await?;
+    tell(Step::Shown(&changes));
+    Ok(changes)
+}
+
+/// What a person is told.
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Found(target) => writeln!(f, "{target}"),
+            Step::Nothing => f.write_str("nothing to change\n"),
+            Step::Writing(_) => Ok(()),
+            Step::Shown(changes) => {
+                changes.iter().try_for_each(|change| writeln!(f, "{} is now {}", change.name, change.address))
+            }
+        }
+    }
+}
