@@ -17,31 +17,52 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-#[test]
-fn the_unit_gives_systemd_analyze_verify_nothing_to_say() {
-    // verify wants the program to be there, so a copy of the unit names the one just built.
-    let folder = tempfile::tempdir().unwrap();
-    let unit = std::fs::read_to_string(project("dyndns.service")).unwrap();
-    assert!(unit.contains("ExecStart=/usr/local/bin/dyndns serve"));
-    let copy = folder.path().join("dyndns.service");
-    std::fs::write(&copy, unit.replace("/usr/local/bin/dyndns", BINARY)).unwrap();
+const UNITS: [&str; 4] = ["dyndns.service", "dyndns-agent.service", "dyndns-update.service", "dyndns-update.timer"];
 
-    let output = Command::new("systemd-analyze").arg("verify").arg(&copy).output().unwrap();
+#[test]
+fn the_units_give_systemd_analyze_verify_nothing_to_say() {
+    // verify wants the program to be there, so copies of the units name the one just built.
+    let folder = tempfile::tempdir().unwrap();
+    let copies = UNITS.map(|name| {
+        let unit = std::fs::read_to_string(project(name)).unwrap();
+        assert!(name.ends_with(".timer") || unit.contains("ExecStart=/usr/local/bin/dyndns "), "{name}");
+        let copy = folder.path().join(name);
+        std::fs::write(&copy, unit.replace("/usr/local/bin/dyndns", BINARY)).unwrap();
+        copy
+    });
+    let output = Command::new("systemd-analyze").arg("verify").args(copies).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(said(&output), "");
 }
 
 #[test]
-fn systemd_analyze_security_rates_the_unit_below_two() {
-    let output = Command::new("systemd-analyze")
-        .args(["security", "--no-pager", "--offline=true"])
-        .arg(project("dyndns.service"))
-        .output()
-        .unwrap();
-    let said = said(&output);
-    let (_, rating) = said.split_once("Overall exposure level for dyndns.service: ").expect(&said);
-    let rating: f64 = rating.split_whitespace().next().unwrap().parse().unwrap();
-    assert!(rating < 2.0, "rated {rating}\n{said}");
+fn systemd_analyze_security_rates_the_services_below_two() {
+    for name in UNITS.iter().filter(|name| name.ends_with(".service")) {
+        let output = Command::new("systemd-analyze")
+            .args(["security", "--no-pager", "--offline=true"])
+            .arg(project(name))
+            .output()
+            .unwrap();
+        let said = said(&output);
+        let (_, rating) = said.split_once(&format!("Overall exposure level for {name}: ")).expect(&said);
+        let rating: f64 = rating.split_whitespace().next().unwrap().parse().unwrap();
+        assert!(rating < 2.0, "{name} is rated {rating}\n{said}");
+    }
+}
+
+#[test]
+fn the_agent_and_the_update_have_no_capability_and_hear_of_addresses() {
+    for name in ["dyndns-agent.service", "dyndns-update.service"] {
+        let unit = std::fs::read_to_string(project(name)).unwrap();
+        for line in [
+            "DynamicUser=yes",
+            "CapabilityBoundingSet=",
+            "ProtectSystem=strict",
+            "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK",
+        ] {
+            assert!(unit.lines().any(|have| have == line), "{name} lacks {line}");
+        }
+    }
 }
 
 #[test]
@@ -75,12 +96,15 @@ fn install_twice_puts_everything_in_place_and_keeps_the_config() {
     let first = install(folder.path()).unwrap();
     assert!(first.status.success(), "{}", said(&first));
 
+    for unit in UNITS {
+        let text = std::fs::read_to_string(project(unit)).unwrap();
+        assert_eq!(read(folder.path(), &format!("usr/local/lib/systemd/system/{unit}")), text);
+    }
+    let agent = std::fs::read_to_string(project("zones/agent.example.toml")).unwrap();
+    assert_eq!(read(folder.path(), "etc/dyndns/agent.toml.example"), agent);
+    assert!(read(folder.path(), "usr/local/share/man/man5/dyndns-agent.toml.5").contains("check\\-every"));
     let example = std::fs::read_to_string(project("zones/dyndns.example.toml")).unwrap();
     assert_eq!(read(folder.path(), "etc/dyndns/dyndns.toml"), example);
-    assert_eq!(
-        read(folder.path(), "usr/local/lib/systemd/system/dyndns.service"),
-        std::fs::read_to_string(project("dyndns.service")).unwrap()
-    );
     assert!(read(folder.path(), "usr/local/share/man/man1/dyndns.1").contains(".TH"));
     assert!(read(folder.path(), "usr/local/share/bash-completion/completions/dyndns").contains("dyndns"));
     assert!(read(folder.path(), "usr/local/share/zsh/site-functions/_dyndns").starts_with("#compdef dyndns"));
@@ -126,12 +150,13 @@ fn install_refuses_a_binary_that_does_not_run() {
 }
 
 #[test]
-fn the_readme_names_every_option_of_the_config() {
+fn the_readme_names_every_option_of_the_configs() {
     let readme = std::fs::read_to_string(project("README.md")).unwrap();
-    for section in dyndns::config::manual() {
+    for section in dyndns::config::manual().into_iter().chain(dyndns::config::agent_manual()) {
         for option in section.options {
             let name = option.name;
-            let written = [format!("`{name}`"), format!("`[[{name}]]`"), format!("`[{name}]`")];
+            let written =
+                [format!("`{name}`"), format!("`[[{name}]]`"), format!("`[{name}]`"), format!("`[agent.{name}]`")];
             assert!(written.iter().any(|name| readme.contains(name)), "{}: {}", section.title, option.name);
         }
     }

@@ -44,21 +44,24 @@ impl Generate {
 fn man_pages(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     clap_mangen::generate_to(Arguments::command(), directory)?;
-    fs::write(directory.join("dyndns.toml.5"), configuration_page())
+    let server = configuration_page("dyndns", "serve", "/etc/dyndns/dyndns.toml", config::manual());
+    fs::write(directory.join("dyndns.toml.5"), server)?;
+    let agent = configuration_page("dyndns-agent", "agent", config::AGENT_FILE, config::agent_manual());
+    fs::write(directory.join("dyndns-agent.toml.5"), agent)
 }
 
-/// The page of the configuration file, from the tables the file is read by.
-fn configuration_page() -> String {
+/// The page of a configuration file, from the tables the file is read by.
+fn configuration_page(name: &str, command: &str, path: &str, sections: Vec<config::Section>) -> String {
     let mut page = format!(
-        ".TH dyndns.toml 5 \"\" \"dyndns {version}\"\n\
-         .SH NAME\ndyndns.toml \\- configuration of dyndns serve\n\
+        ".TH {name}.toml 5 \"\" \"dyndns {version}\"\n\
+         .SH NAME\n{name}.toml \\- configuration of dyndns {command}\n\
          .SH DESCRIPTION\n\
          The file is TOML. It is read at the start, from the path that \\-\\-config gives or from\n\
-         /etc/dyndns/dyndns.toml, and again at SIGHUP. Flags win over it. A key that is not listed here is an error.\n\
+         {path}, and again at SIGHUP. Flags win over it. A key that is not listed here is an error.\n\
          Relative paths start at the directory of the file.\n",
         version = env!("CARGO_PKG_VERSION")
     );
-    for section in config::manual() {
+    for section in sections {
         page.push_str(&format!(".SH \"{}\"\n", roff(&section.title.to_uppercase())));
         for option in section.options {
             page.push_str(&format!(
@@ -70,7 +73,7 @@ fn configuration_page() -> String {
             ));
         }
     }
-    page.push_str(".SH \"SEE ALSO\"\n.BR dyndns\\-serve (1)\n");
+    page.push_str(&format!(".SH \"SEE ALSO\"\n.BR dyndns\\-{command} (1)\n"));
     page
 }
 

@@ -3,6 +3,7 @@
 //! Standard output holds what was asked for and nothing else; what went wrong is one line on standard
 //! error, and the exit code says whose fault it was: 0 done, 1 refused, 2 wrong usage or configuration.
 
+mod agent;
 mod first_steps;
 mod generate;
 mod key;
@@ -32,6 +33,7 @@ struct Arguments {
 enum Command {
     Serve(serve::Serve),
     Update(update::Update),
+    Agent(agent::Agent),
     #[command(subcommand)]
     Key(key::Key),
     #[command(subcommand)]
@@ -60,6 +62,7 @@ pub fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Update(update) => update.run(),
+        Command::Agent(agent) => agent.run(),
         Command::Key(key) => key.run(),
         Command::Zone(zone) => zone.run(),
         Command::Status(status) => status.run(),

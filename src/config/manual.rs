@@ -39,12 +39,12 @@ pub fn manual() -> Vec<Section> {
     ]
 }
 
-fn section<T>(title: &'static str, settings: &[Setting<T>]) -> Section {
+pub(super) fn section<T>(title: &'static str, settings: &[Setting<T>]) -> Section {
     let options = settings.iter().map(|setting| OptionText {
         name: setting.name,
         form: setting.form,
         default: match setting.default {
-            Preset::Toml("[]") => "none",
+            Preset::Toml("[]" | "{}") => "none",
             Preset::Toml(text) | Preset::Words(text) => text,
         },
         doc: setting.doc,

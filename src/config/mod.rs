@@ -6,6 +6,8 @@
 //!
 //! Each option is declared once, in `settings`.
 
+mod agent;
+mod agent_settings;
 mod file;
 mod http;
 mod journal;
@@ -22,10 +24,11 @@ mod zones;
 #[cfg(test)]
 mod tests;
 
+pub use agent::{AgentConfig, DEFAULT_FILE as AGENT_FILE, NotifyConfig, TargetConfig, agent_manual};
 pub use http::{HttpConfig, HttpUser};
 pub use journal::JournalConfig;
 pub use key_files::{KeyDirectory, KeyFile, key_of_file};
-pub use manual::manual;
+pub use manual::{Section, manual};
 pub use network::Network;
 pub use resolvers::resolvers;
 pub(crate) use settings::{address, algorithm};

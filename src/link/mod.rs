@@ -1,5 +1,6 @@
 //! What we ask of other servers. Bytes are moved and the verdicts of the core carried out; nothing is decided here.
 
+pub mod agent;
 pub mod authority;
 pub mod bring;
 pub mod http;

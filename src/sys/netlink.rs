@@ -8,7 +8,7 @@ use rustix::net::{
 };
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// An address of an interface that packets may be sent from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,34 +77,21 @@ pub fn addresses() -> io::Result<Vec<InterfaceAddress>> {
 }
 
 impl AddressChanges {
-    /// Listens from now on; reading never blocks.
+    /// Listens from now on.
     pub fn new() -> io::Result<AddressChanges> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
         bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
         Ok(AddressChanges { socket })
     }
 
-    /// Takes one message of the kernel; what it says is best asked anew. `WouldBlock` where there is none.
-    pub fn take(&self) -> io::Result<()> {
+    /// Waits for a message of the kernel; what it says is best asked anew.
+    pub fn wait(&self) -> io::Result<()> {
         let mut buffer = [0; 4096];
         match recv(&self.socket, &mut buffer, RecvFlags::empty()) {
             // More has changed than there was room for.
             Err(rustix::io::Errno::NOBUFS) | Ok(_) => Ok(()),
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-impl AsFd for AddressChanges {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-impl std::os::fd::AsRawFd for AddressChanges {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.socket.as_raw_fd()
     }
 }
 

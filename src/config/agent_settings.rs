@@ -1,0 +1,333 @@
+//! The tables of the agent's options: the one place where each is declared.
+
+use super::agent::NotifyConfig;
+use super::file::{Preset, Setting};
+use super::{LogFormat, LogLevel};
+use crate::agent::address::Special;
+use crate::agent::place::Place;
+use crate::agent::plan::{Rule, derived};
+use crate::agent::source::{Source, protected};
+use crate::wire::Name;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// The whole file, each value valid in itself.
+#[derive(Default)]
+pub(super) struct FileSettings {
+    pub(super) agent: AgentSettings,
+    pub(super) targets: Vec<TargetSettings>,
+    pub(super) hosts: Vec<HostSettings>,
+}
+
+/// `[agent]`.
+#[derive(Default)]
+pub(super) struct AgentSettings {
+    pub(super) at: usize,
+    pub(super) sources: Vec<Source>,
+    pub(super) quorum: Option<NonZeroUsize>,
+    pub(super) allow: Vec<Special>,
+    pub(super) check_every: u32,
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) log_file: Option<PathBuf>,
+    pub(super) log_format: LogFormat,
+    pub(super) log_level: LogLevel,
+    pub(super) notify: NotifyConfig,
+}
+
+/// One `[[target]]`.
+#[derive(Default)]
+pub(super) struct TargetSettings {
+    pub(super) at: usize,
+    pub(super) name: Option<String>,
+    pub(super) kind: Option<Kind>,
+    pub(super) server: Option<Place>,
+    pub(super) key_file: Option<PathBuf>,
+    pub(super) zone: Option<Name>,
+    pub(super) ttl: Option<u32>,
+}
+
+/// The kinds of targets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Rfc2136,
+}
+
+/// One `[[host]]`.
+#[derive(Default)]
+pub(super) struct HostSettings {
+    pub(super) at: usize,
+    pub(super) name: Option<Name>,
+    pub(super) families: Option<Rule>,
+    pub(super) derived: Option<Rule>,
+    pub(super) targets: Vec<String>,
+}
+
+/// The whole file.
+pub(super) const FILE_OPTIONS: &[Setting<FileSettings>] = &[
+    Setting {
+        name: "agent",
+        form: "[agent] table",
+        default: Preset::Toml("{}"),
+        doc: "Where addresses come from, and how the agent runs.",
+        set: |file, field| {
+            file.agent = AgentSettings { at: field.at, ..field.table(AGENT_OPTIONS)? };
+            Ok(())
+        },
+    },
+    Setting {
+        name: "target",
+        form: "[[target]] tables",
+        default: Preset::Toml("[]"),
+        doc: "Where the addresses are written.",
+        set: |file, field| {
+            file.targets = field.list(|item| Ok(TargetSettings { at: item.at, ..item.table(TARGET_OPTIONS)? }))?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "host",
+        form: "[[host]] tables",
+        default: Preset::Toml("[]"),
+        doc: "The hosts whose addresses are kept right.",
+        set: |file, field| {
+            file.hosts = field.list(|item| Ok(HostSettings { at: item.at, ..item.table(HOST_OPTIONS)? }))?;
+            Ok(())
+        },
+    },
+];
+
+/// In `[agent]`.
+pub(super) const AGENT_OPTIONS: &[Setting<AgentSettings>] = &[
+    Setting {
+        name: "sources",
+        form: "list of sources",
+        default: Preset::Words("[\"whoami\", \"interface\"]"),
+        doc: "Where the addresses come from: whoami, whoami:NAME@SERVER, interface, interface:NAME, command:WORDS, \
+              url:URL, url:URL PATTERN, fixed:ADDRESS,...; asked in order, and the first that has an address counts.",
+        set: |agent, field| {
+            agent.sources = field.list(|item| item.parse(str::parse::<Source>))?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "quorum",
+        form: "1 to 100",
+        default: Preset::Words("the first source counts"),
+        doc: "How many sources have to say the same before an address is believed.",
+        set: |agent, field| {
+            agent.quorum = NonZeroUsize::new(usize::from(field.number::<u16>(1..=100)?));
+            Ok(())
+        },
+    },
+    Setting {
+        name: "allow",
+        form: "list of \"private\", \"ula\", \"cgnat\", \"link-local\", \"loopback\", \"documentation\"",
+        default: Preset::Toml("[]"),
+        doc: "Addresses that nobody can reach from elsewhere, and that are taken all the same.",
+        set: |agent, field| {
+            agent.allow = field.list(|item| item.parse(str::parse::<Special>))?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "check-every",
+        form: "10 to 86400 (seconds)",
+        default: Preset::Toml("300"),
+        doc: "How often the addresses are looked for and the targets compared. On Linux a change of this machine's own \
+              addresses is noticed at once besides.",
+        set: |agent, field| {
+            agent.check_every = field.number(10..=86_400)?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "state-dir",
+        form: "path",
+        default: Preset::Words("what systemd gives the service, else agent-state beside the file"),
+        doc: "Where the agent keeps what is still to be written, and since when each host has its address.",
+        set: |agent, field| {
+            agent.state_dir = Some(field.path()?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "log-file",
+        form: "path",
+        default: Preset::Words("log lines go to standard error"),
+        doc: "Where log lines are appended.",
+        set: |agent, field| {
+            agent.log_file = Some(field.path()?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "log-format",
+        form: "\"text\" or \"json\"",
+        default: Preset::Toml("\"text\""),
+        doc: "How log lines are written.",
+        set: |agent, field| {
+            agent.log_format = field.word(&LogFormat::WORDS)?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "log-level",
+        form: "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
+        default: Preset::Toml("\"info\""),
+        doc: "The least important lines that are written.",
+        set: |agent, field| {
+            agent.log_level = field.word(&LogLevel::WORDS)?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "notify",
+        form: "[agent.notify] table",
+        default: Preset::Words("nobody is told"),
+        doc: "Who is told when addresses were written, when a target has failed for a quarter of an hour, and when it \
+              works again.",
+        set: |agent, field| {
+            agent.notify = field.table(NOTIFY_OPTIONS)?;
+            Ok(())
+        },
+    },
+];
+
+/// In `[agent.notify]`.
+pub(super) const NOTIFY_OPTIONS: &[Setting<NotifyConfig>] = &[
+    Setting {
+        name: "command",
+        form: "text",
+        default: Preset::Words("none is run"),
+        doc: "A command for the shell. One line for people is its standard input; DYNDNS_EVENT is changed, failing or \
+              recovered, DYNDNS_TARGET the target, DYNDNS_TEXT the line.",
+        set: |notify, field| {
+            notify.command = Some(field.text()?.to_string());
+            Ok(())
+        },
+    },
+    Setting {
+        name: "webhook",
+        form: "URL",
+        default: Preset::Words("none is asked"),
+        doc: "A URL that the same is posted to as JSON: event, target, text, and hosts with name and address.",
+        set: |notify, field| {
+            notify.webhook = Some(field.parse(|url| protected(url).map(str::to_string))?);
+            Ok(())
+        },
+    },
+];
+
+/// In `[[target]]`.
+pub(super) const TARGET_OPTIONS: &[Setting<TargetSettings>] = &[
+    Setting {
+        name: "name",
+        form: "text",
+        default: Preset::Words("must be written"),
+        doc: "What the log and the hosts call the target.",
+        set: |target, field| {
+            target.name = Some(field.text()?.to_string());
+            Ok(())
+        },
+    },
+    Setting {
+        name: "type",
+        form: "\"rfc2136\"",
+        default: Preset::Words("must be written"),
+        doc: "How it is written to: by RFC 2136 (dyndns, BIND, Knot, PowerDNS and others).",
+        set: |target, field| {
+            target.kind = Some(field.word(&[("rfc2136", Kind::Rfc2136)])?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "server",
+        form: "\"HOST\", \"HOST:PORT\", an address",
+        default: Preset::Words("the primary that the zone's SOA record names"),
+        doc: "The zone's primary server.",
+        set: |target, field| {
+            target.server = Some(field.parse(str::parse::<Place>)?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "key-file",
+        form: "path",
+        default: Preset::Words("nothing is signed"),
+        doc: "The TSIG key, as nsupdate -k reads it.",
+        set: |target, field| {
+            target.key_file = Some(field.path()?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "zone",
+        form: "zone name",
+        default: Preset::Words("the one that the server says a host is in"),
+        doc: "The zone of all hosts of the target.",
+        set: |target, field| {
+            target.zone = Some(field.parse(Name::parse)?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "ttl",
+        form: "0 to 604800 (seconds)",
+        default: Preset::Words("60"),
+        doc: "How long others may keep an address that is written.",
+        set: |target, field| {
+            target.ttl = Some(field.number(0..=604_800)?);
+            Ok(())
+        },
+    },
+];
+
+/// In `[[host]]`.
+pub(super) const HOST_OPTIONS: &[Setting<HostSettings>] = &[
+    Setting {
+        name: "name",
+        form: "host name",
+        default: Preset::Words("must be written"),
+        doc: "The whole name.",
+        set: |host, field| {
+            host.name = Some(field.parse(Name::parse)?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "types",
+        form: "[\"A\"], [\"AAAA\"] or both",
+        default: Preset::Words("both"),
+        doc: "Which addresses it has. One that is not found leaves the other as it is.",
+        set: |host, field| {
+            let words = [("A", Rule::V4), ("AAAA", Rule::V6)];
+            host.families = Some(match field.list(|item| item.word(&words))?.as_slice() {
+                [] => return Err(field.fault("the list is empty; write one type, or leave the option out")),
+                [first, rest @ ..] if rest.iter().all(|rule| rule == first) => *first,
+                _ => Rule::Same,
+            });
+            Ok(())
+        },
+    },
+    Setting {
+        name: "derived",
+        form: "\"::SUFFIX\", \"::SUFFIX/PREFIX\" or a MAC",
+        default: Preset::Words("it is this machine"),
+        doc: "It is another machine in the same network: the prefix of this machine's IPv6 address, of 64 bits unless \
+              it is told, then this suffix or the one that follows from the MAC. It is written in the same message.",
+        set: |host, field| {
+            host.derived = Some(field.parse(derived)?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "targets",
+        form: "list of target names",
+        default: Preset::Words("all targets"),
+        doc: "Where it is written.",
+        set: |host, field| {
+            host.targets = field.list(|item| item.text().map(str::to_string))?;
+            Ok(())
+        },
+    },
+];

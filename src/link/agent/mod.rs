@@ -1,0 +1,173 @@
+//! The agent: looks for this machine's addresses, at once where the kernel tells that they have changed and otherwise
+//! from time to time, and lets a keeper for each target bring the hosts there.
+
+mod changes;
+mod keeper;
+mod notice;
+mod state;
+
+pub use state::remembered;
+
+use super::source::{Home, find};
+use crate::agent::plan::Observed;
+use crate::agent::source::{Found, Source};
+use crate::clock::Clock;
+use crate::config::{AgentConfig, TargetConfig};
+use crate::error::Error;
+use crate::sys::notify::Notify;
+use changes::Changes;
+use keeper::{Keeper, Order};
+use state::State;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// Keeps the hosts right until SIGTERM or SIGINT. `reload` reads the configuration again, at SIGHUP.
+pub fn run(config: AgentConfig, reload: impl Fn() -> Result<AgentConfig, Error>) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::usage("cannot start the event loop").because(error))?;
+    runtime.block_on(agent(config, reload))
+}
+
+async fn agent(mut config: AgentConfig, reload: impl Fn() -> Result<AgentConfig, Error>) -> Result<(), Error> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let cannot = |error| Error::usage("cannot listen for signals").because(error);
+    let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+    let state = Arc::new(State::open(&config.state_dir)?);
+    let notify = Notify::new(config.notify_socket.clone());
+    // Before the first look, so that no change falls between.
+    let mut changes = Changes::new();
+    let mut watch = Watch::start(&config, &state);
+    notify.ready();
+    tracing::info!(targets = config.targets.len(), check_every = config.check_every.as_secs(), "agent started");
+    let end = loop {
+        tokio::select! {
+            // Whatever else is heard cuts it short and begins it anew.
+            () = watch.look_and_wait(&config) => {}
+            () = changes.next() => tracing::info!("the addresses of this machine have changed"),
+            _ = hangup.recv() => {
+                notify.reloading();
+                match reload() {
+                    Ok(new) => {
+                        if new.state_dir != config.state_dir {
+                            tracing::warn!("state-dir has changed in the configuration; restart to put it in force");
+                        }
+                        // What was under way is pending, and the new keepers take it up.
+                        watch.end().await;
+                        config = new;
+                        watch = Watch::start(&config, &state);
+                        tracing::info!(targets = config.targets.len(), "configuration reloaded");
+                    }
+                    Err(error) => tracing::error!("configuration not reloaded, the old one stays in force: {error}"),
+                }
+                notify.ready();
+            }
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+        }
+    };
+    notify.stopping();
+    tracing::info!(signal = end, "stopped");
+    Ok(())
+}
+
+/// The keepers of one configuration.
+struct Watch {
+    state: Arc<State>,
+    clock: Clock,
+    orders: Vec<mpsc::Sender<Order>>,
+    keepers: JoinSet<()>,
+    /// What was found last; `None` before the first look.
+    found: Option<Observed>,
+}
+
+impl Watch {
+    fn start(config: &AgentConfig, state: &Arc<State>) -> Watch {
+        let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
+        state.change(|memory| memory.targets.retain(|name, _| names.contains(&name.as_str())));
+        let (events, told) = mpsc::unbounded_channel();
+        let mut keepers = JoinSet::new();
+        keepers.spawn(notice::tell(config.notify.clone(), told));
+        let mut orders = Vec::new();
+        for target in &config.targets {
+            let (sender, receiver) = mpsc::channel(8);
+            orders.push(sender);
+            let keeper = Keeper {
+                target: Arc::new(target.clone()),
+                state: Arc::clone(state),
+                clock: Clock::System,
+                orders: receiver,
+                events: events.clone(),
+            };
+            keepers.spawn(keeper.run());
+        }
+        Watch { state: Arc::clone(state), clock: Clock::System, orders, keepers, found: None }
+    }
+
+    /// Ends the keepers.
+    async fn end(&mut self) {
+        self.orders.clear();
+        self.keepers.shutdown().await;
+    }
+
+    /// Looks for addresses, orders the keepers to compare, and returns when it is time to look again.
+    async fn look_and_wait(&mut self, config: &AgentConfig) {
+        self.look(config).await;
+        tokio::time::sleep(config.check_every).await;
+    }
+
+    async fn look(&mut self, config: &AgentConfig) {
+        let home = if config.sources.iter().any(Source::needs_home) { home(&config.targets).await } else { None };
+        let Found { observed, notes } = find(&config.sources, config.agreement, &config.allow, home.as_ref()).await;
+        let before = self.found.replace(observed);
+        if before != Some(observed) {
+            tell(before, observed, &notes);
+        }
+        let now = self.clock.now();
+        self.state.change(|memory| {
+            (memory.v4, memory.v6) = (observed.v4, observed.v6);
+            (memory.checked, memory.next) = (Some(now), Some(now.saturating_add(config.check_every.as_secs())));
+        });
+        for sender in &self.orders {
+            let (reply, _) = oneshot::channel();
+            // A keeper that is behind has newer orders waiting.
+            let _ = sender.try_send(Order { observed, urgent: false, reply });
+        }
+    }
+}
+
+/// One line for what was found, where it is not what was found before.
+fn tell(before: Option<Observed>, observed: Observed, notes: &[String]) {
+    let notes = notes.join("; ");
+    let word = |address: Option<String>| address.unwrap_or_else(|| "none".into());
+    let (v4, v6) = (word(observed.v4.map(|v4| v4.to_string())), word(observed.v6.map(|v6| v6.to_string())));
+    let before = before.unwrap_or_default();
+    let gone = before.v4.is_some() && observed.v4.is_none() || before.v6.is_some() && observed.v6.is_none();
+    if observed == Observed::default() {
+        tracing::warn!("no address found; what the targets hold stays: {notes}");
+    } else if gone {
+        tracing::warn!(v4, v6, "an address is gone; what the targets hold of its family stays: {notes}");
+    } else {
+        tracing::info!(v4, v6, "addresses found: {notes}");
+    }
+}
+
+/// Whom `whoami` is asked: the server of the first target that has one.
+async fn home(targets: &[TargetConfig]) -> Option<Home> {
+    for target in targets {
+        let Some(host) = target.hosts.first() else { continue };
+        match target.remote.home(&host.name).await {
+            Ok(Some(home)) => return Some(home),
+            Ok(None) => {}
+            Err(fault) => tracing::debug!(target = %target.name, "no server to ask for our address: {fault}"),
+        }
+    }
+    None
+}

@@ -1,0 +1,105 @@
+//! Tells somebody that addresses have changed, that a target keeps failing, or that it works again: by a command, a
+//! webhook or both. What cannot be told is logged; nothing waits for it.
+
+use super::keeper::{Event, Report};
+use crate::config::NotifyConfig;
+use crate::link::Fault;
+use crate::link::http::{Ask, Family, Http};
+use serde::Serialize;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// What is told.
+#[derive(Debug, Serialize)]
+struct Notice {
+    /// `changed`, `failing` or `recovered`.
+    event: &'static str,
+    target: String,
+    /// One line for people.
+    text: String,
+    /// What was written.
+    hosts: Vec<Host>,
+}
+
+#[derive(Debug, Serialize)]
+struct Host {
+    name: String,
+    address: String,
+}
+
+/// How long a command may take.
+const COMMAND: Duration = Duration::from_secs(30);
+
+/// Tells of events, one after the other, until none can come any more.
+pub(super) async fn tell(config: NotifyConfig, mut events: mpsc::UnboundedReceiver<Event>) {
+    while let Some(event) = events.recv().await {
+        let notice = Notice::of(event);
+        if let Some(words) = &config.command {
+            log("command", &notice, run(words, &notice).await);
+        }
+        if let Some(url) = &config.webhook {
+            log("webhook", &notice, post(url, &notice).await);
+        }
+    }
+}
+
+fn log(way: &str, notice: &Notice, outcome: Result<(), Fault>) {
+    match outcome {
+        Ok(()) => tracing::debug!(way, event = notice.event, "told"),
+        Err(fault) => tracing::warn!(way, event = notice.event, target = %notice.target, "nobody was told: {fault}"),
+    }
+}
+
+impl Notice {
+    fn of(event: Event) -> Notice {
+        let (event, report) = match event {
+            Event::Changed(report) => ("changed", report),
+            Event::Failing(report) => ("failing", report),
+            Event::Recovered(report) => ("recovered", report),
+        };
+        let Report { target, changed, fault } = report;
+        let hosts: Vec<Host> = changed
+            .iter()
+            .map(|change| Host { name: change.name.to_string(), address: change.address.to_string() })
+            .collect();
+        let text = match event {
+            "changed" => {
+                let hosts = hosts.iter().map(|Host { name, address }| format!("{name} is now {address}"));
+                format!("{} at {target}", hosts.collect::<Vec<_>>().join(", "))
+            }
+            "failing" => format!("{target} has not been brought up to date for long: {}", fault.unwrap_or_default()),
+            _ => format!("{target} is up to date again"),
+        };
+        Notice { event, target, text, hosts }
+    }
+}
+
+/// Runs the command with the line at its standard input, and the rest in its environment.
+async fn run(words: &str, notice: &Notice) -> Result<(), Fault> {
+    let cannot = |error: std::io::Error| Fault(format!("cannot run it: {}", crate::error::io_text(&error)));
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", words]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command.env("DYNDNS_EVENT", notice.event).env("DYNDNS_TARGET", &notice.target).env("DYNDNS_TEXT", &notice.text);
+    let mut child = command.spawn().map_err(cannot)?;
+    if let Some(mut input) = child.stdin.take() {
+        // A command need not read it.
+        let _ = input.write_all(format!("{}\n", notice.text).as_bytes()).await;
+    }
+    let status = timeout(COMMAND, child.wait()).await.map_err(|_| Fault::new("it did not end within 30 s"))?;
+    let status = status.map_err(cannot)?;
+    if status.success() { Ok(()) } else { Err(Fault(format!("it failed: {status}"))) }
+}
+
+/// Posts the notice as JSON.
+async fn post(url: &str, notice: &Notice) -> Result<(), Fault> {
+    let body = serde_json::to_string(notice).map_err(|error| Fault(error.to_string()))?;
+    let page = Http::new(Family::Either)?.ask(url, Ask { body: Some(("application/json", body)), basic: None }).await?;
+    match page.status {
+        200..=299 => Ok(()),
+        status => Err(Fault(format!("the webhook's server answers {status}"))),
+    }
+}

@@ -1,0 +1,223 @@
+//! `dyndns agent`, as it runs: against our server, in a machine of its own, and after a crash.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is the failure to be seen")]
+
+mod common;
+
+use common::client::Home;
+use common::house::{House, write_key};
+use common::{DEADLINE, Lines, Server};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+
+/// A running agent, killed when dropped.
+struct Agent {
+    child: Child,
+    output: Arc<Lines>,
+}
+
+impl Agent {
+    /// Starts it with `agent.toml` in this folder.
+    fn start(folder: &Path, config: &str) -> Agent {
+        write_key(&folder.join("laptop.key"));
+        std::fs::write(folder.join("agent.toml"), config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dyndns"));
+        command.args(["agent", "--config", "agent.toml"]).current_dir(folder).stdin(Stdio::null());
+        command.env_remove("NOTIFY_SOCKET").env_remove("STATE_DIRECTORY");
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = Arc::new(Lines::default());
+        output.gather(child.stdout.take().unwrap());
+        output.gather(child.stderr.take().unwrap());
+        Agent { child, output }
+    }
+
+    fn wait_for(&self, text: &str) -> String {
+        let found = self.output.wait_for(DEADLINE, |line| line.contains(text));
+        found.unwrap_or_else(|| panic!("no `{text}` in:\n{}", self.output.text()))
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
+    }
+
+    fn kill9(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
+/// A target in the agent's configuration.
+fn target(name: &str, server: SocketAddr) -> String {
+    format!(
+        "[[target]]\nname = \"{name}\"\ntype = \"rfc2136\"\nserver = \"{server}\"\nkey-file = \"laptop.key\"\nzone = \"example.com\"\n"
+    )
+}
+
+fn status(folder: &Path) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dyndns"));
+    let output = command.args(["agent", "--status", "--config", "agent.toml"]).current_dir(folder).output().unwrap();
+    said(&output)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), output.stderr.as_slice()].concat()).into_owned()
+}
+
+/// An address where nothing listens now.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+const HOSTS: &str = "[[host]]\nname = \"r.example.com\"\n[[host]]\nname = \"nas.example.com\"\nderived = \"::53\"\n";
+const FIXED: &str = "[agent]\nsources = [\"fixed:192.0.2.1,2001:db8:0:7::1\"]\nallow = [\"documentation\"]\n";
+
+#[test]
+fn every_target_is_brought_up_to_date_and_a_dead_one_holds_up_no_other() {
+    let (one, two) = (Home::start(), Home::start());
+    let folder = tempfile::tempdir().unwrap();
+    let targets = [target("one", one.server.v4()), target("dead", free()), target("two", two.server.v6())].concat();
+    let agent = Agent::start(folder.path(), &format!("{FIXED}{targets}{HOSTS}"));
+    for name in ["one", "two"] {
+        agent.wait_for(&format!("host updated target={name} host=r.example.com address=192.0.2.1"));
+        agent.wait_for(&format!("host updated target={name} host=nas.example.com address=2001:db8:0:7::53"));
+    }
+    let fault = agent.wait_for("target not brought up to date");
+    assert!(
+        fault.contains("no answer over UDP and TCP (connection refused)") && fault.contains("target=dead"),
+        "{fault}"
+    );
+    for home in [&one, &two] {
+        let Some(v4) = home.records("r.example.com", "A") else { return };
+        assert_eq!(v4, ["192.0.2.1"]);
+        assert_eq!(home.records("nas.example.com", "AAAA").unwrap(), ["2001:db8:0:7::53"]);
+    }
+    let status = status(folder.path());
+    assert!(status.starts_with("found 192.0.2.1 and 2001:db8:0:7::1, last check 20"), "{status}");
+    assert!(status.contains("target dead: last check 20") && status.contains(", failed "), "{status}");
+    assert!(status.contains("  r.example.com 192.0.2.1 still to be written\n"), "{status}");
+    assert!(status.contains("  r.example.com 192.0.2.1 since 20"), "{status}");
+}
+
+#[test]
+fn a_reload_takes_a_new_configuration_and_a_broken_one_changes_nothing() {
+    let home = Home::start();
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("{FIXED}{}{HOSTS}", target("home", home.server.v4()));
+    let mut agent = Agent::start(folder.path(), &config);
+    agent.wait_for("host=nas.example.com address=2001:db8:0:7::53");
+    std::fs::write(folder.path().join("agent.toml"), "[agent]\nbanana = 1\n").unwrap();
+    agent.signal("HUP");
+    agent.wait_for(
+        "configuration not reloaded, the old one stays in force: cannot load config agent.toml:2: unknown key banana",
+    );
+    std::fs::write(folder.path().join("agent.toml"), config.replace("192.0.2.1", "192.0.2.9")).unwrap();
+    agent.signal("HUP");
+    agent.wait_for("configuration reloaded");
+    agent.wait_for("host updated target=home host=r.example.com address=192.0.2.9");
+    agent.signal("TERM");
+    agent.wait_for("stopped signal=\"SIGTERM\"");
+    assert!(agent.child.wait().unwrap().success());
+}
+
+#[test]
+fn what_was_still_to_be_written_is_written_after_kill_9_though_no_source_tells_it_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = free();
+    let config = format!("{FIXED}{}{HOSTS}", target("home", place));
+    let mut agent = Agent::start(folder.path(), &config);
+    agent.wait_for("target not brought up to date");
+    agent.kill9();
+    assert!(
+        status(folder.path()).contains("  r.example.com 192.0.2.1 still to be written\n"),
+        "{}",
+        status(folder.path())
+    );
+
+    let home = tempfile::tempdir().unwrap();
+    common::client::copy_zones(home.path());
+    let key = format!("laptop:{}", common::client::SECRET);
+    let _server = Server::start(home.path(), &["--tsig", &key, "--listen", &place.to_string()]);
+    let silent = config.replace("fixed:192.0.2.1,2001:db8:0:7::1", "command:false");
+    let agent = Agent::start(folder.path(), &silent);
+    agent.wait_for("no address found; what the targets hold stays: command:false: it failed");
+    agent.wait_for("host updated target=home host=r.example.com address=192.0.2.1");
+    agent.wait_for("host updated target=home host=nas.example.com address=2001:db8:0:7::53");
+    agent.wait_for("target up to date again");
+    assert!(!status(folder.path()).contains("still to be written"), "{}", status(folder.path()));
+}
+
+const ZONE: &str = "$TTL 60\n@ SOA ns admin 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\nrouter A 192.0.2.1\n";
+
+#[test]
+fn in_a_network_namespace_a_new_address_is_noticed_at_once_and_a_lost_one_leaves_the_other_family() {
+    let Some(house) = House::build() else { return };
+    house.ip("link add wan type veth peer name isp");
+    house.ip("link set wan up");
+    house.ip("address add 198.51.100.7/24 dev wan");
+    house.ip("address add 2001:db8:1:2::7/64 dev wan nodad");
+    let _server = house.serve(ZONE);
+    house.key();
+    let config = "[agent]\nsources = [\"interface:wan\"]\nallow = [\"documentation\"]\ncheck-every = 86400\n\
+                  [[target]]\nname = \"home\"\ntype = \"rfc2136\"\nkey-file = \"laptop.key\"\n\
+                  [[host]]\nname = \"router.home.test\"\n[[host]]\nname = \"nas.home.test\"\nderived = \"::53\"\n";
+    std::fs::write(house.folder.path().join("agent.toml"), config).unwrap();
+    let agent = house.start(env!("CARGO_BIN_EXE_dyndns"), &["agent", "--config", "agent.toml"]);
+    agent.wait_for("host updated target=home host=nas.home.test address=2001:db8:1:2::53");
+    assert_eq!(house.dig("router.home.test", "A"), "198.51.100.7\n");
+
+    // The next check by time is a day away.
+    house.ip("address add 2001:db8:9:9::7/64 dev wan nodad");
+    house.ip("address change 2001:db8:1:2::7/64 dev wan preferred_lft 0");
+    agent.wait_for("host updated target=home host=router.home.test address=2001:db8:9:9::7");
+    agent.wait_for("host updated target=home host=nas.home.test address=2001:db8:9:9::53");
+    assert_eq!(house.dig("router.home.test", "A"), "198.51.100.7\n");
+
+    house.ip("address del 198.51.100.7/24 dev wan");
+    agent.wait_for("an address is gone; what the targets hold of its family stays");
+    assert_eq!(house.dig("router.home.test", "A"), "198.51.100.7\n");
+    house.ip("address add 198.51.100.8/24 dev wan");
+    agent.wait_for("host updated target=home host=router.home.test address=198.51.100.8");
+
+    // Each change is one commit that takes the old address and brings the new one.
+    let history = house.run(env!("CARGO_BIN_EXE_dyndns"), &["zone", "history", "home.test", "--state-dir", "state"]);
+    let history = said(&history);
+    let moved: Vec<&str> = history.lines().filter(|line| line.contains(" router.home.test ")).map(str::trim).collect();
+    assert_eq!(
+        moved,
+        [
+            "+ router.home.test 60 A 192.0.2.1",
+            "- router.home.test 60 A 192.0.2.1",
+            "+ router.home.test 60 A 198.51.100.7",
+            "+ router.home.test 60 AAAA 2001:db8:1:2::7",
+            "- router.home.test 60 AAAA 2001:db8:1:2::7",
+            "+ router.home.test 60 AAAA 2001:db8:9:9::7",
+            "- router.home.test 60 A 198.51.100.7",
+            "+ router.home.test 60 A 198.51.100.8",
+        ],
+        "{history}"
+    );
+}
+
+#[test]
+fn a_configuration_is_checked_and_a_state_that_is_not_there_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("agent.toml"),
+        format!("{FIXED}[[target]]\nname = \"a\"\ntype = \"rfc2136\"\n{HOSTS}"),
+    )
+    .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dyndns"));
+    let output =
+        command.args(["agent", "--check", "--config", "agent.toml"]).current_dir(folder.path()).output().unwrap();
+    assert_eq!(said(&output), "ok: 1 targets\n");
+    assert!(status(folder.path()).contains("no agent has run with this state; start it"), "{}", status(folder.path()));
+}
