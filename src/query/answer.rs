@@ -34,7 +34,7 @@ pub(super) fn answer(
     };
     let start = composer.mark();
     let mut writer = Writer { zone, question, transport, composer, authoritative: true, asked: None, steps: 0 };
-    match writer.chain(key) {
+    match writer.chain(&key) {
         Ok((rcode, reason)) => Outcome { rcode, reason, authoritative: writer.authoritative },
         // Over TCP nothing larger can be sent: the zone holds what DNS cannot carry. No part of it may look like
         // the whole.
@@ -74,11 +74,13 @@ struct Writer<'a, 'z, 'b> {
 impl Writer<'_, '_, '_> {
     /// Follows CNAMEs and DNAMEs inside the zone from the question's name, whose key is given, to the last answer
     /// (RFC 1034 section 4.3.2, step 3).
-    fn chain(&mut self, mut key: KeyBuf) -> Result<(Rcode, Reason), Full> {
-        let mut reached: Option<Name> = None;
+    fn chain(&mut self, asked: &KeyBuf) -> Result<(Rcode, Reason), Full> {
+        let mut reached: Option<(Name, KeyBuf)> = None;
         for step in 0..CHAIN {
-            let name = reached.as_ref().map_or(self.question.name, Name::as_name_ref);
-            let next = match self.zone.lookup(key.as_bytes(), self.question.rtype) {
+            let here = reached.as_ref();
+            let (name, key) =
+                here.map_or((self.question.name, asked.as_bytes()), |(name, key)| (name.as_name_ref(), key.as_bytes()));
+            let next = match self.zone.lookup(key, self.question.rtype) {
                 Lookup::Found(Answer { node, .. }) => {
                     let cname = node.rrset(Rtype::CNAME).filter(|_| !self.wants_cname_itself());
                     match cname {
@@ -121,8 +123,8 @@ impl Writer<'_, '_, '_> {
                 // RFC 1034 section 3.6.2: a loop is no reason to fail, but an error that is signalled.
                 Some(target) if self.asked().contains(&target) => return Ok((Rcode::SERVFAIL, Reason::ServerFailure)),
                 Some(target) if target.is_in(self.zone.apex()) => {
-                    key = KeyBuf::new(&target);
-                    reached = Some(target);
+                    let key = KeyBuf::new(&target);
+                    reached = Some((target, key));
                 }
                 // The rest of the chain is another zone's.
                 _ => return Ok((Rcode::NOERROR, Reason::Answered)),

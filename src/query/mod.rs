@@ -9,7 +9,7 @@ mod respond;
 mod whoami;
 
 pub use reply::{Reply, refuse, reject, reply_with};
-pub use respond::{Reason, Verdict, respond};
+pub use respond::{Reason, Verdict, prepare, respond};
 
 use crate::tsig::Keyring;
 use crate::wire::Name;

@@ -126,6 +126,13 @@ pub fn respond(view: &View, peer: Peer, now: u64, bytes: &[u8], buffer: &mut [u8
     }
 }
 
+/// Prepares the answers to these messages, of which those are worth it that come together: what `respond` is going to look
+/// up is read into the processor's caches ([`ZoneSet::prepare`](crate::zone::ZoneSet::prepare)).
+pub fn prepare<'m>(view: &View, messages: impl Iterator<Item = &'m [u8]>) {
+    let names = messages.filter_map(|bytes| NameRef::read(bytes, Header::LEN).ok());
+    view.zones.prepare(names.map(|(name, _)| name));
+}
+
 /// Fills a reply whose question, if the query has exactly one, stands.
 fn fill(
     view: &View,

@@ -8,7 +8,7 @@
 use super::exchange::{Admitted, Exchange};
 use super::writer::{Applied, Entrance, Request};
 use crate::metrics::Tally;
-use crate::query::{Peer, Transport, Verdict, refuse, respond};
+use crate::query::{Peer, Transport, Verdict, prepare, refuse, respond};
 use crate::sys::datagrams::{ANSWER, Datagrams, Way};
 use crate::update::Refusal;
 use crate::wire::Rcode;
@@ -115,6 +115,7 @@ impl<D: Datagrams> Worker<D> {
         let exchange = &self.exchange;
         let view = exchange.published.view();
         let now = exchange.clock.now();
+        prepare(&view, (0..received).map(|index| self.datagrams.datagram(index)));
         for index in 0..received {
             let Some(slot) = self.datagrams.slot(index) else { continue };
             // Port 0 cannot be answered, and an answer to it would fail.

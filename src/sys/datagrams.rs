@@ -24,6 +24,9 @@ pub trait Datagrams: Sized + Send + 'static {
     /// called, with none.
     fn receive(&mut self) -> io::Result<usize>;
 
+    /// What came in a slot, at once. Empty where nothing came.
+    fn datagram(&self, index: usize) -> &[u8];
+
     /// What came in a slot, and room for the answer to it. `None` where nothing came.
     fn slot(&mut self, index: usize) -> Option<Slot<'_>>;
 
@@ -123,6 +126,11 @@ impl Datagrams for Single {
                 _ => Err(error),
             },
         }
+    }
+
+    fn datagram(&self, index: usize) -> &[u8] {
+        let len = if index == 0 && self.peer.is_some() { self.len } else { 0 };
+        self.datagram.get(..len).unwrap_or_default()
     }
 
     fn slot(&mut self, index: usize) -> Option<Slot<'_>> {

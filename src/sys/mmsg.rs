@@ -3,15 +3,24 @@
 //! The structures that the kernel reads and writes, the datagrams and the answers lie in one mapping, made once; a
 //! batch allocates nothing. Each slot for a datagram is as long as any datagram, but its pages exist only once
 //! something that long has come.
+//!
+//! Answers of a batch that are equally long and go the same way leave as one message with a segment size (UDP_SEGMENT of
+//! udp(7), Linux 4.18): the kernel walks its stack once for all of them, and cuts them apart at the end.
+//! Measured over loopback with `load query` from four sockets, 10,000 hosts, medians of four rounds: 1.28 us of CPU for a
+//! query where a bare echo of the same calls took 1.44; without it 1.78, the echo 1.55. It helps where many queries come
+//! from one socket, as from a load balancer or a busy forwarder; others lose nothing by it.
 
 #![allow(unsafe_code, reason = "recvmmsg and sendmmsg take structures of C that point at each other")]
 
+mod groups;
+
 use super::datagrams::{ANSWER, DATAGRAM, Datagrams, Slot, Way, prepare};
 use super::pktinfo::{self, Control};
-use libc::{c_int, c_uint, iovec, mmsghdr, sockaddr_storage, socklen_t};
+use groups::{Answer, Groups, Key};
+use libc::{c_int, c_uint, cmsghdr, iovec, mmsghdr, msghdr, sockaddr_storage, socklen_t};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io;
-use std::mem::size_of;
+use std::mem::{offset_of, size_of};
 use std::net::{Shutdown, UdpSocket};
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
@@ -45,10 +54,33 @@ struct Room {
     outgoing_parts: [iovec; SLOTS],
     peers: [sockaddr_storage; SLOTS],
     controls: [Control; SLOTS],
+    options: [Options; SLOTS],
     /// One after the other, so that short ones lie together.
     answers: [u8; SLOTS * ANSWER],
     datagrams: [u8; SLOTS * STRIDE],
 }
+
+/// What the kernel is told about one outgoing message. The second goes without the first, the first without the second.
+#[repr(C)]
+struct Options {
+    segment: Segment,
+    from: Control,
+}
+
+/// The control message that has the kernel cut a message into datagrams, CMSG_SPACE octets.
+#[repr(C)]
+struct Segment {
+    header: cmsghdr,
+    size: u16,
+}
+
+// CMSG_DATA is what follows the header, and the next message begins where this one's alignment allows.
+const _: () = assert!(offset_of!(Segment, size) == size_of::<cmsghdr>());
+const _: () = assert!(offset_of!(Options, from) == size_of::<Segment>());
+
+/// The longest answers that are sent together. Every path takes datagrams as long (RFC 791 section 3.1: 576 octets with
+/// their headers), so an error is never about one peer's path.
+const TOGETHER: usize = 512;
 
 /// A batch of datagrams and the answers to them.
 #[derive(Debug)]
@@ -60,9 +92,11 @@ pub struct Batch {
     wildcard: bool,
     /// How many slots the last batch took; at most [`SLOTS`].
     received: usize,
-    /// How many answers wait to be sent; at most [`SLOTS`].
-    queued: usize,
-    /// How many octets of `answers` they take; a multiple of [`LINE`], at most `queued` times [`ANSWER`].
+    /// The answers that wait to be sent; at most [`SLOTS`].
+    groups: Groups,
+    /// Whether the kernel cuts messages apart.
+    segments: bool,
+    /// How many octets of `answers` they take; a multiple of [`LINE`], at most [`ANSWER`] for each.
     used: usize,
 }
 
@@ -96,9 +130,11 @@ impl Batch {
                 (*incoming).msg_hdr.msg_iov = part;
                 (*incoming).msg_hdr.msg_iovlen = 1;
                 (*incoming).msg_hdr.msg_name = Batch::item(&raw mut (*room).peers, index).cast();
-                let outgoing = Batch::item(&raw mut (*room).outgoing, index);
-                (*outgoing).msg_hdr.msg_iov = Batch::item(&raw mut (*room).outgoing_parts, index);
-                (*outgoing).msg_hdr.msg_iovlen = 1;
+                let segment = &raw mut (*Batch::item(&raw mut (*room).options, index)).segment;
+                // CMSG_LEN: the header and the data, without the padding after them.
+                (*segment).header.cmsg_len = (size_of::<cmsghdr>() + size_of::<u16>()) as _;
+                (*segment).header.cmsg_level = libc::SOL_UDP;
+                (*segment).header.cmsg_type = libc::UDP_SEGMENT;
             }
         }
         self.clear(SLOTS);
@@ -119,6 +155,112 @@ impl Batch {
             }
         }
     }
+}
+
+impl Batch {
+    /// Makes a message of each group of answers.
+    fn lay_out(&mut self) {
+        let room = self.room.as_ptr();
+        self.groups.place(|place, answer| {
+            // SAFETY: there are at most SLOTS answers, so `place` is below; `at` and `len` lie within `answers`, as in
+            // `slot`.
+            unsafe {
+                let part = Batch::item(&raw mut (*room).outgoing_parts, place);
+                (*part).iov_base = (&raw mut (*room).answers).cast::<u8>().add(answer.at).cast();
+                (*part).iov_len = answer.len;
+            }
+        });
+        for (index, group) in self.groups.iter().enumerate() {
+            // SAFETY: there are no more groups than answers, and all their places and slots are below SLOTS.
+            unsafe {
+                let incoming = &raw const (*Batch::item(&raw mut (*room).incoming, group.slot)).msg_hdr;
+                let outgoing = &raw mut (*Batch::item(&raw mut (*room).outgoing, index)).msg_hdr;
+                // The address as it came is the address to send to.
+                (*outgoing).msg_name = (*incoming).msg_name;
+                (*outgoing).msg_namelen = (*incoming).msg_namelen;
+                (*outgoing).msg_iov = Batch::item(&raw mut (*room).outgoing_parts, group.begin);
+                (*outgoing).msg_iovlen = group.count as _;
+                let options = Batch::item(&raw mut (*room).options, index);
+                (*options).segment.size = u16::try_from(group.key.len).unwrap_or(0);
+                if let Some(asked) = group.key.asked {
+                    (*options).from = Control::new(asked);
+                }
+                Batch::tell(outgoing, options, group.count > 1, group.key.asked.is_some());
+            }
+        }
+    }
+
+    /// Has a message tell the kernel what of the options counts.
+    ///
+    /// # Safety
+    ///
+    /// Both point at such structures.
+    unsafe fn tell(message: *mut msghdr, options: *mut Options, segment: bool, from: bool) {
+        // SAFETY: as the caller promises; the parts lie one behind the other.
+        let (begin, len) = unsafe {
+            match (segment, from) {
+                (true, true) => (options.cast(), size_of::<Options>()),
+                (true, false) => (options.cast(), size_of::<Segment>()),
+                (false, true) => ((&raw mut (*options).from).cast(), size_of::<Control>()),
+                (false, false) => (ptr::null_mut(), 0),
+            }
+        };
+        // SAFETY: as the caller promises.
+        unsafe {
+            (*message).msg_control = begin;
+            (*message).msg_controllen = len as _;
+        }
+    }
+
+    /// Sends the answers of a group one by one, where they cannot be sent together.
+    fn send_apart(&mut self, index: usize, error: io::Error) -> io::Result<()> {
+        let Some(group) = self.groups.iter().nth(index).filter(|group| group.count > 1) else { return Err(error) };
+        let (parts, from) = (group.begin..group.begin + group.count, group.key.asked.is_some());
+        if matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::ENOPROTOOPT | libc::EOPNOTSUPP)) {
+            // The kernel cannot cut, or the device cannot make the checksums of what is cut; neither learns it.
+            tracing::debug!("cannot send answers together: {error}");
+            self.segments = false;
+        }
+        let room = self.room.as_ptr();
+        let mut outcome = Ok(());
+        for part in parts {
+            // SAFETY: as in `lay_out` and `send`; the one message is whole.
+            let sent = unsafe {
+                let message = &raw mut (*Batch::item(&raw mut (*room).outgoing, index)).msg_hdr;
+                (*message).msg_iov = Batch::item(&raw mut (*room).outgoing_parts, part);
+                (*message).msg_iovlen = 1;
+                Batch::tell(message, Batch::item(&raw mut (*room).options, index), false, from);
+                loop {
+                    let sent = libc::sendmsg(self.socket.as_raw_fd(), message, 0);
+                    if sent >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+                        break sent;
+                    }
+                }
+            };
+            if sent < 0 {
+                outcome = Err(io::Error::last_os_error());
+            }
+        }
+        outcome
+    }
+
+    /// Forgets the answers.
+    fn forget(&mut self) {
+        self.groups.clear();
+        self.used = 0;
+    }
+}
+
+/// Whether the kernel cuts messages into datagrams. One that does not know of it would send them whole, without an error.
+fn segments(socket: &UdpSocket) -> bool {
+    let mut value: c_int = 0;
+    let mut len: socklen_t = 4;
+    // SAFETY: the descriptor is open while `socket` lives; the value has room for the c_int that `len` says.
+    let done = unsafe {
+        let (value, len) = ((&raw mut value).cast(), &raw mut len);
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, value, len)
+    };
+    done == 0
 }
 
 impl Datagrams for Batch {
@@ -164,14 +306,16 @@ impl Datagrams for Batch {
         // SAFETY: the range is the mapping, whose contents this does not change.
         let _ = unsafe { libc::madvise(mapping, size_of::<Room>(), libc::MADV_NOHUGEPAGE) };
         let room = NonNull::new(mapping.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let mut batch = Batch { socket, room, wildcard, received: 0, queued: 0, used: 0 };
+        let segments = segments(&socket);
+        let mut batch = Batch { socket, room, wildcard, received: 0, groups: Groups::default(), segments, used: 0 };
         batch.link();
         Ok(batch)
     }
 
     fn receive(&mut self) -> io::Result<usize> {
         self.clear(self.received);
-        (self.received, self.queued, self.used) = (0, 0, 0);
+        self.forget();
+        self.received = 0;
         let room = self.room.as_ptr();
         // MSG_WAITFORONE: waits for the first datagram and takes whatever else is there.
         // SAFETY: the descriptor is open while the socket lives; COUNT structures lie at that pointer, and what they
@@ -192,8 +336,22 @@ impl Datagrams for Batch {
         Ok(self.received)
     }
 
+    fn datagram(&self, index: usize) -> &[u8] {
+        if index >= self.received {
+            return &[];
+        }
+        let room = self.room.as_ptr();
+        // SAFETY: `index` is below SLOTS. The kernel filled the slot, no call that writes there is under way, and none can
+        // be made while `self` is borrowed.
+        unsafe {
+            let len = (*Batch::item(&raw mut (*room).incoming, index)).msg_len;
+            let datagram = (&raw const (*room).datagrams).cast::<u8>().add(index * STRIDE);
+            std::slice::from_raw_parts(datagram, usize::try_from(len).unwrap_or(0).min(DATAGRAM))
+        }
+    }
+
     fn slot(&mut self, index: usize) -> Option<Slot<'_>> {
-        if index >= self.received || self.queued >= SLOTS {
+        if index >= self.received || self.groups.is_full() {
             return None;
         }
         let room = self.room.as_ptr();
@@ -207,11 +365,9 @@ impl Datagrams for Batch {
                 true => (*Batch::item(&raw mut (*room).controls, index)).asked(),
                 false => None,
             };
-            let datagram = (&raw const (*room).datagrams).cast::<u8>().add(index * STRIDE);
-            let len = usize::try_from((*incoming).msg_len).unwrap_or(0).min(DATAGRAM);
             let answer = (&raw mut (*room).answers).cast::<u8>().add(self.used);
             Some(Slot {
-                datagram: std::slice::from_raw_parts(datagram, len),
+                datagram: self.datagram(index),
                 way: Way { peer, asked },
                 room: std::slice::from_raw_parts_mut(answer, ANSWER),
             })
@@ -219,40 +375,37 @@ impl Datagrams for Batch {
     }
 
     fn answer(&mut self, index: usize, len: usize) {
-        if index >= self.received || self.queued >= SLOTS {
+        if index >= self.received || self.groups.is_full() {
             return;
         }
         let room = self.room.as_ptr();
         let len = len.min(ANSWER);
-        // SAFETY: `index` and `queued` are below SLOTS, and `used` plus ANSWER within `answers`, as in `slot`.
-        unsafe {
-            let incoming = &raw const (*Batch::item(&raw mut (*room).incoming, index)).msg_hdr;
-            let outgoing = &raw mut (*Batch::item(&raw mut (*room).outgoing, self.queued)).msg_hdr;
-            let part = Batch::item(&raw mut (*room).outgoing_parts, self.queued);
-            (*part).iov_base = (&raw mut (*room).answers).cast::<u8>().add(self.used).cast();
-            (*part).iov_len = len;
-            // The address as it came is the address to send to.
-            (*outgoing).msg_name = (*incoming).msg_name;
-            (*outgoing).msg_namelen = (*incoming).msg_namelen;
-            if self.wildcard {
-                let control = Batch::item(&raw mut (*room).controls, index);
-                let told = (*incoming).msg_controllen > 0 && (*control).turn();
-                (*outgoing).msg_control = if told { control.cast() } else { ptr::null_mut() };
-                (*outgoing).msg_controllen = if told { size_of::<Control>() as _ } else { 0 };
-            }
-        }
-        self.queued += 1;
+        // SAFETY: `index` is below SLOTS. The kernel has filled the slot, or it holds zeros; an address has its octets at
+        // the beginning, and the first four words lie within it, aligned.
+        let key = unsafe {
+            let incoming = Batch::item(&raw mut (*room).incoming, index);
+            let asked = match self.wildcard && (*incoming).msg_hdr.msg_controllen > 0 {
+                true => (*Batch::item(&raw mut (*room).controls, index)).asked(),
+                false => None,
+            };
+            // The kernel never writes beyond the address that it tells, and all of a socket's are of one kind.
+            let peer = Batch::item(&raw mut (*room).peers, index).cast::<[u64; 4]>().read();
+            Key { peer, asked, len }
+        };
+        let together = self.segments && (1..=TOGETHER).contains(&len);
+        self.groups.add(key, Answer { slot: index, at: self.used, len }, together);
         self.used += len.next_multiple_of(LINE);
     }
 
     fn send(&mut self) -> io::Result<()> {
+        self.lay_out();
         let room = self.room.as_ptr();
         let mut outcome = Ok(());
         let mut sent = 0;
-        while sent < self.queued {
-            let count = c_uint::try_from(self.queued - sent).unwrap_or(COUNT);
+        while sent < self.groups.len() {
+            let count = c_uint::try_from(self.groups.len() - sent).unwrap_or(COUNT);
             // SAFETY: the descriptor is open while the socket lives; from that pointer on lie `count` structures that
-            // `answer` has filled, and what they point at has the lengths that they say.
+            // `lay_out` has filled, and what they point at has the lengths that they say.
             let done = unsafe {
                 let outgoing = Batch::item(&raw mut (*room).outgoing, sent);
                 libc::sendmmsg(self.socket.as_raw_fd(), outgoing, count, 0)
@@ -263,13 +416,15 @@ impl Datagrams for Batch {
                     let error = io::Error::last_os_error();
                     if error.kind() != io::ErrorKind::Interrupted {
                         // It is about the first of them; the others go on.
-                        outcome = Err(error);
+                        if let Err(error) = self.send_apart(sent, error) {
+                            outcome = Err(error);
+                        }
                         sent += 1;
                     }
                 }
             }
         }
-        (self.queued, self.used) = (0, 0);
+        self.forget();
         outcome
     }
 
@@ -292,156 +447,4 @@ impl Drop for Batch {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::{Ipv6Addr, SocketAddr};
-
-    fn batch(address: &str) -> (Batch, SocketAddr) {
-        let socket = UdpSocket::bind(address).unwrap();
-        let server = socket.local_addr().unwrap();
-        let sockets = Batch::sockets(socket, NonZeroUsize::MIN).unwrap();
-        (Batch::new(Arc::clone(&sockets[0])).unwrap(), server)
-    }
-
-    fn client(server: SocketAddr) -> UdpSocket {
-        let client = UdpSocket::bind(SocketAddr::new(server.ip(), 0)).unwrap();
-        client.connect(server).unwrap();
-        client.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
-        client
-    }
-
-    #[test]
-    fn every_slot_answers_its_own_peer_as_long_as_it_likes() {
-        let (mut batch, server) = batch("127.0.0.1:0");
-        let clients: Vec<UdpSocket> = (0..SLOTS + 6).map(|_| client(server)).collect();
-        for round in 0..3_u8 {
-            for (index, client) in clients.iter().enumerate() {
-                client.send(&vec![round; index]).unwrap();
-            }
-            let mut seen = 0;
-            while seen < clients.len() {
-                let received = batch.receive().unwrap();
-                for index in 0..received {
-                    let slot = batch.slot(index).unwrap();
-                    // Each client says which one it is by the length.
-                    let client = slot.datagram.len();
-                    assert_eq!(slot.datagram, vec![round; client]);
-                    assert_eq!(slot.way.peer, clients[client].local_addr().unwrap());
-                    // Every other one is answered, with all the room there is.
-                    slot.room.fill(round ^ client.to_be_bytes()[7]);
-                    if client % 2 == 0 {
-                        batch.answer(index, ANSWER + 1);
-                    }
-                }
-                batch.send().unwrap();
-                seen += received;
-            }
-            for (index, client) in clients.iter().enumerate().filter(|(index, _)| index % 2 == 0) {
-                let mut answer = vec![0; 2 * ANSWER];
-                let len = client.recv(&mut answer).unwrap();
-                assert_eq!(answer[..len], vec![round ^ index.to_be_bytes()[7]; ANSWER]);
-            }
-        }
-        assert!(batch.slot(SLOTS).is_none());
-    }
-
-    #[test]
-    fn an_answer_that_cannot_be_sent_holds_up_no_other() {
-        let (mut batch, server) = batch("127.0.0.1:0");
-        let clients = [client(server), client(server), client(server)];
-        // All three in one batch.
-        loop {
-            clients.iter().for_each(|client| assert_eq!(client.send(b"question").unwrap(), 8));
-            if batch.receive().unwrap() >= 3 {
-                break;
-            }
-        }
-        for index in 0..3 {
-            batch.slot(index).unwrap().room[..2].copy_from_slice(b"ok");
-            batch.answer(index, 2);
-        }
-        // SAFETY: the room is the batch's own and no call is under way.
-        unsafe {
-            // An address of no known family.
-            let peer = Batch::item(&raw mut (*batch.room.as_ptr()).peers, 1);
-            (*peer).ss_family = 0xffff;
-        }
-        assert!(batch.send().is_err());
-        for index in [0, 2] {
-            let peer = batch.slot(index).unwrap().way.peer;
-            let client = clients.iter().find(|client| client.local_addr().unwrap() == peer).unwrap();
-            assert_eq!(client.recv(&mut [0; 8]).unwrap(), 2);
-        }
-    }
-
-    #[test]
-    fn a_socket_at_all_addresses_tells_which_was_asked_and_answers_from_it() {
-        let (mut batch, server) = batch("0.0.0.0:0");
-        for last in [1, 2, 77] {
-            let asked = SocketAddr::new([127, 0, 0, last].into(), server.port());
-            let client = client(asked);
-            for later in [false, true] {
-                client.send(b"which").unwrap();
-                assert_eq!(batch.receive().unwrap(), 1);
-                let slot = batch.slot(0).unwrap();
-                let way = slot.way;
-                assert_eq!(way.asked.unwrap().address, asked.ip());
-                slot.room[..2].copy_from_slice(b"ok");
-                if later {
-                    Batch::send_later(&batch.socket, b"ok", way).unwrap();
-                } else {
-                    batch.answer(0, 2);
-                    batch.send().unwrap();
-                }
-                // Only what comes from the address that it is connected to arrives.
-                let mut answer = [0; 8];
-                assert_eq!(client.recv(&mut answer).unwrap(), 2);
-            }
-        }
-        let (mut batch, server) = super::tests::batch("[::]:0");
-        let asked = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), server.port());
-        let client = client(asked);
-        client.send(b"which").unwrap();
-        assert_eq!(batch.receive().unwrap(), 1);
-        assert_eq!(batch.slot(0).unwrap().way.asked.unwrap().address, asked.ip());
-        batch.answer(0, 2);
-        batch.send().unwrap();
-        assert_eq!(client.recv(&mut [0; 8]).unwrap(), 2);
-    }
-
-    #[test]
-    fn a_socket_at_one_address_is_told_nothing_and_its_waiting_can_be_ended() {
-        let (mut batch, server) = batch("127.0.0.1:0");
-        client(server).send(b"which").unwrap();
-        assert_eq!(batch.receive().unwrap(), 1);
-        assert_eq!(batch.slot(0).unwrap().way.asked, None);
-        Batch::wake(&batch.socket);
-        for _ in 0..2 {
-            let received = batch.receive().unwrap();
-            assert!((0..received).all(|index| batch.slot(index).is_none()));
-        }
-    }
-
-    #[test]
-    fn workers_share_an_address_that_nobody_else_can_have() {
-        let workers = NonZeroUsize::new(3).unwrap();
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let server = socket.local_addr().unwrap();
-        let sockets = Batch::sockets(socket, workers).unwrap();
-        assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == server) && sockets.len() == 3);
-        // A second server binds its first socket alone.
-        assert_eq!(UdpSocket::bind(server).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        // The kernel deals datagrams out to all of them.
-        let clients: Vec<UdpSocket> = (0..200).map(|_| client(server)).collect();
-        clients.iter().for_each(|client| assert_eq!(client.send(b"question").unwrap(), 8));
-        let mut batches: Vec<(Batch, usize)> = Vec::new();
-        for socket in sockets {
-            socket.set_nonblocking(true).unwrap();
-            batches.push((Batch::new(socket).unwrap(), 0));
-        }
-        while batches.iter().map(|(_, here)| here).sum::<usize>() < clients.len() {
-            batches.iter_mut().for_each(|(batch, here)| *here += batch.receive().unwrap_or(0));
-        }
-        assert!(batches.iter().all(|(_, here)| *here > 0));
-    }
-}
+mod tests;

@@ -46,7 +46,7 @@ const SIZE_OF_INT: libc::socklen_t = 4;
 
 impl Control {
     /// The message that has an answer come from this address.
-    fn new(asked: Asked) -> Control {
+    pub(super) fn new(asked: Asked) -> Control {
         let (level, kind, size, info) = match asked.address {
             IpAddr::V4(v4) => {
                 let address = in_addr { s_addr: u32::from_ne_bytes(v4.octets()) };
@@ -91,18 +91,6 @@ impl Control {
                 Some(Asked { address: address.into(), interface })
             }
             _ => None,
-        }
-    }
-
-    /// Turns what was told about a datagram into what is asked for its answer. `false` where the system is to choose
-    /// the address.
-    pub(super) fn turn(&mut self) -> bool {
-        match self.asked() {
-            Some(asked) => {
-                *self = Control::new(asked);
-                true
-            }
-            None => false,
         }
     }
 }

@@ -13,9 +13,17 @@ pub struct Composer<'b> {
     len: usize,
     limit: usize,
     header: Header,
-    /// Where names that later ones may point to start, oldest first.
-    names: [u16; REMEMBERED],
+    /// The names that later ones may point to, oldest first.
+    names: [Written; REMEMBERED],
     remembered: usize,
+}
+
+/// A name that stands in the message.
+#[derive(Debug, Clone, Copy, Default)]
+struct Written {
+    at: u16,
+    /// How many octets it has without compression: names of other lengths need not be compared with it.
+    len: u16,
 }
 
 /// How many places of the message a name is compared with. Bounds the time a long answer takes.
@@ -78,7 +86,7 @@ impl<'b> Composer<'b> {
             return Err(Full);
         }
         let header = Header { id, flags, counts: [0; 4] };
-        Ok(Composer { buffer, len: Header::LEN, limit, header, names: [0; REMEMBERED], remembered: 0 })
+        Ok(Composer { buffer, len: Header::LEN, limit, header, names: [Written::default(); REMEMBERED], remembered: 0 })
     }
 
     /// Sets flags beside those that are set.
@@ -244,8 +252,9 @@ impl<'b> Composer<'b> {
                 break;
             }
             let place = reachable(start + name.len() - rest.len());
-            if let (Some(at), Some(slot)) = (place, self.names.get_mut(remembered)) {
-                *slot = at;
+            if let (Some(at), Ok(len), Some(slot)) = (place, u16::try_from(rest.len()), self.names.get_mut(remembered))
+            {
+                *slot = Written { at, len };
                 remembered += 1;
             }
             rest = rest.get(usize::from(length) + 1..).ok_or(Full)?;
@@ -276,11 +285,20 @@ impl<'b> Composer<'b> {
     }
 
     fn find(&self, name: &[u8], case: Case) -> Option<u16> {
-        self.names.iter().take(self.remembered).copied().find(|&at| self.stands_at(usize::from(at), name, case))
+        let mut names = self.names.iter().take(self.remembered);
+        let same = |other: &&Written| {
+            usize::from(other.len) == name.len() && self.stands_at(usize::from(other.at), name, case)
+        };
+        names.find(same).map(|other| other.at)
     }
 
     /// Whether the name that starts at `at` in the message is `name`.
     fn stands_at(&self, mut at: usize, mut name: &[u8], case: Case) -> bool {
+        let end = at + name.len();
+        // Nearly all stand there without a pointer: the octet of a pointer is no length of a label.
+        if end <= self.len && self.buffer.get(at..end) == Some(name) {
+            return true;
+        }
         // Each turn takes a label off `name` or follows a pointer, which only leads backwards.
         loop {
             // Past `len` lie the octets of earlier messages.

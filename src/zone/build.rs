@@ -34,6 +34,7 @@ impl Builder {
             apex: apex.to_lowercase(),
             apex_key: Key::new(apex),
             serial: Serial(0),
+            soa: None,
             tree: Default::default(),
             special: Default::default(),
         };
@@ -136,7 +137,8 @@ impl Unchecked {
     ///
     /// Errors: it has no SOA.
     pub fn zone(mut self) -> Result<Zone, ZoneError> {
-        self.zone.read_serial()?;
+        let apex = self.zone.tree.get(&[]).map(NodeBuf::from).unwrap_or_default();
+        self.zone.read_soa(apex.as_node())?;
         Ok(self.zone)
     }
 }

@@ -22,30 +22,33 @@ pub struct Key(Box<[u8]>);
 ///
 /// The room comes in two sizes, for nearly all names are short and room has to be cleared.
 pub struct KeyBuf {
-    /// The key lies at the end of the octets: it is written from its last label, the name's first.
-    start: usize,
+    len: usize,
     room: Room,
 }
 
 enum Room {
-    Short([u8; SHORT]),
-    Long([u8; LONG]),
+    Short([u8; SHORT + STEP]),
+    Long([u8; LONG + STEP]),
 }
 
 /// Every octet of a name could need two.
 const LONG: usize = 2 * Name::MAX;
 const SHORT: usize = 128;
 
+/// Labels are copied in steps of so many octets. What is copied beyond a label's end is overwritten by the next one, or
+/// lies beyond the key's: a step of a known length takes two instructions where a call takes twenty.
+const STEP: usize = 16;
+
 impl KeyBuf {
     /// The key of `name`.
     pub fn new<'n>(name: impl Into<NameRef<'n>>) -> KeyBuf {
         let name = name.into();
         if name.as_bytes().len() <= SHORT / 2 {
-            let mut room = [0; SHORT];
-            KeyBuf { start: write(name, &mut room), room: Room::Short(room) }
+            let mut room = [0; SHORT + STEP];
+            KeyBuf { len: write::<{ SHORT / 2 + STEP }, { SHORT / 4 }>(name, &mut room), room: Room::Short(room) }
         } else {
-            let mut room = [0; LONG];
-            KeyBuf { start: write(name, &mut room), room: Room::Long(room) }
+            let mut room = [0; LONG + STEP];
+            KeyBuf { len: write::<{ LONG / 2 + STEP }, { LONG / 4 + 1 }>(name, &mut room), room: Room::Long(room) }
         }
     }
 
@@ -55,41 +58,85 @@ impl KeyBuf {
             Room::Short(room) => room,
             Room::Long(room) => room,
         };
-        room.get(self.start..).unwrap_or_default()
+        room.get(..self.len).unwrap_or_default()
     }
 }
 
-/// Writes the key of `name` to the end of a room that is clear; returns where it starts.
-fn write<const SIZE: usize>(name: NameRef<'_>, room: &mut [u8; SIZE]) -> usize {
-    // Length octets below two are among these, so some labels are then looked at in vain.
-    let escapes = name.as_bytes().iter().fold(0, |sum, octet| sum + usize::from(*octet <= ESCAPE)) > 1;
-    let mut start = SIZE;
-    for label in name.labels() {
-        // The room is clear, and END is zero.
-        start = start.saturating_sub(1);
-        if escapes && label.iter().any(|octet| *octet <= ESCAPE) {
-            for &octet in label.iter().rev() {
-                match octet {
-                    END | ESCAPE => start = write_before(room, start, &[ESCAPE, octet + 1]),
-                    other => start = write_before(room, start, &[other]),
-                }
-            }
+/// Writes the key of `name` to the beginning of `room`; returns its length. The name has at most `NAME` less [`STEP`]
+/// octets and `LABELS` labels.
+fn write<const NAME: usize, const LABELS: usize>(name: NameRef<'_>, room: &mut [u8]) -> usize {
+    let octets = name.as_bytes();
+    // A copy of a length that the compiler knows, filled up with what is neither a letter nor escaped.
+    let mut copy = [b' '; NAME];
+    if let Some(front) = copy.get_mut(..octets.len()) {
+        front.copy_from_slice(octets);
+    }
+    // Length octets are no letters, for they are below 64.
+    copy.make_ascii_lowercase();
+    // Length octets below two are among these, so some names are then looked at in vain; a name has at most 255 octets.
+    let escapes = copy.iter().fold(0u8, |sum, octet| sum + u8::from(*octet <= ESCAPE)) > 1;
+    // Where each label's length octet stands: a name has at most 255 octets.
+    let mut labels = [0u8; LABELS];
+    let mut count = 0;
+    let mut at = 0u8;
+    while let (Some(&length), Some(label)) = (copy.get(usize::from(at)), labels.get_mut(count)) {
+        if length == 0 {
+            break;
+        }
+        *label = at;
+        count += 1;
+        at = at.saturating_add(length + 1);
+    }
+    let mut end = 0;
+    for &label in labels.get(..count).unwrap_or_default().iter().rev() {
+        let start = usize::from(label) + 1;
+        let len = copy.get(start - 1).copied().map_or(0, usize::from);
+        end = if escapes {
+            put_escaped(room, end, copy.get(start..start + len))
         } else {
-            start = write_before(room, start, label);
+            put(room, end, &copy, start, len)
+        };
+        if let Some(octet) = room.get_mut(end) {
+            *octet = END;
+        }
+        end += 1;
+    }
+    end
+}
+
+/// Copies a label to `at`; returns its end.
+fn put(room: &mut [u8], at: usize, name: &[u8], start: usize, len: usize) -> usize {
+    let mut done = 0;
+    while done < len {
+        let from = name.get(start + done..).and_then(|rest| rest.first_chunk::<STEP>());
+        let to = room.get_mut(at + done..).and_then(|rest| rest.first_chunk_mut::<STEP>());
+        if let (Some(from), Some(to)) = (from, to) {
+            *to = *from;
+        }
+        done += STEP;
+    }
+    at + len
+}
+
+/// Writes a label to `at`, each octet that needs it escaped; returns its end. The room is large enough, were all escaped.
+fn put_escaped(room: &mut [u8], at: usize, label: Option<&[u8]>) -> usize {
+    let mut end = at;
+    let mut push = |octet: u8| {
+        if let Some(slot) = room.get_mut(end) {
+            *slot = octet;
+        }
+        end += 1;
+    };
+    for &octet in label.unwrap_or_default() {
+        match octet {
+            END | ESCAPE => {
+                push(ESCAPE);
+                push(octet + 1);
+            }
+            other => push(other),
         }
     }
-    // All of it at once: the ends and the escapes are no letters.
-    room.make_ascii_lowercase();
-    start
-}
-
-/// Writes octets before `start`; returns where they start. The room is large enough, were every octet escaped.
-fn write_before(room: &mut [u8], start: usize, octets: &[u8]) -> usize {
-    let before = start.saturating_sub(octets.len());
-    if let Some(room) = room.get_mut(before..start).filter(|room| room.len() == octets.len()) {
-        room.copy_from_slice(octets);
-    }
-    before
+    end
 }
 
 impl Key {

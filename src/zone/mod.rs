@@ -29,6 +29,7 @@ use crate::wire::rdata::Soa;
 use crate::wire::{Name, Rtype};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 use tree::Tree;
 
 /// One zone: every record at and below its apex down to the zones it delegates, glue included.
@@ -39,6 +40,8 @@ pub struct Zone {
     apex: Name,
     apex_key: Key,
     serial: Serial,
+    /// A copy of the apex's SOA, which every negative answer has.
+    soa: Option<Arc<RrsetBuf>>,
     tree: Tree,
     special: Special,
 }
@@ -89,8 +92,7 @@ impl Zone {
         let missing = |record: &Record| Err(ZoneError::Missing(record.owner.name(), record.rtype));
         let nodes = self.after(changes, missing)?;
         if let Some(apex) = nodes.get(&self.apex_key) {
-            let soa = apex.as_node().rrset(Rtype::SOA).and_then(soa_of).ok_or(ZoneError::NoSoa(self.apex))?;
-            self.serial = Serial(soa.serial);
+            self.read_soa(apex.as_node())?;
         }
         nodes.iter().for_each(|(owner, node)| self.put(owner, node));
         Ok(())
@@ -150,7 +152,7 @@ impl Zone {
 
     /// The SOA RRset.
     pub fn soa(&self) -> Option<Rrset<'_>> {
-        self.tree.get(&[])?.rrset(Rtype::SOA)
+        self.soa.as_deref().map(RrsetBuf::as_rrset)
     }
 
     /// The SOA record.
@@ -163,6 +165,11 @@ impl Zone {
     /// What stands at exactly this owner; `None` where nothing does, empty non-terminals included.
     pub fn node(&self, owner: &[u8]) -> Option<Node<'_>> {
         self.tree.get(self.relative(owner)?).filter(|node| !node.is_empty())
+    }
+
+    /// The way of a lookup of this owner; `None` where it is not in the zone.
+    fn ahead(&self, owner: &[u8]) -> Option<tree::Ahead<'_>> {
+        self.relative(owner).map(|key| self.tree.ahead(key))
     }
 
     /// How many owners have records.
@@ -209,9 +216,11 @@ impl Zone {
         self.tree.set(key, new.as_node());
     }
 
-    fn read_serial(&mut self) -> Result<(), ZoneError> {
-        let soa = self.soa().and_then(soa_of).ok_or(ZoneError::NoSoa(self.apex))?;
-        self.serial = Serial(soa.serial);
+    /// Takes over the SOA of the apex, whose records are given. On an error nothing has changed.
+    fn read_soa(&mut self, apex: Node<'_>) -> Result<(), ZoneError> {
+        let rrset = apex.rrset(Rtype::SOA).ok_or(ZoneError::NoSoa(self.apex))?;
+        self.serial = Serial(soa_of(rrset).ok_or(ZoneError::NoSoa(self.apex))?.serial);
+        self.soa = Some(Arc::new(RrsetBuf::pack(rrset.rtype, rrset.ttl, rrset.rdatas())));
         Ok(())
     }
 }

@@ -8,23 +8,12 @@
 //! Keys are relative to the apex, whose own key is empty. Every ancestor of an owner has an entry, with no records
 //! where it is an empty non-terminal (RFC 4592 section 2.2.2); each entry counts the entries right below it, so
 //! that such an ancestor goes when the last name below it does.
-//!
-//! # A leaf, octet by octet
-//!
-//! ```text
-//! 2        how many entries; the top bit is set where the ends below take 4 octets
-//! 1 each   a tag: eight bits of the owner's hash, so that a lookup compares about one key
-//! 2|4 each where the entry ends, counted from the end of this index; it begins where the one before it ends
-//! then each entry:
-//!   4      how many entries are right below the owner
-//!   2      how long the key is
-//!   n      the key
-//!   rest   the owner's RRsets, packed as in `rrset`
-//! ```
 
 mod bulk;
+mod leaf;
 
 pub(super) use bulk::{Bulk, Taken};
+use leaf::{Entry, Leaf, pack_entry, read_entry};
 
 use super::key::parent_of;
 use super::{Node, NodeBuf};
@@ -48,24 +37,12 @@ enum Slot {
     Branch(Arc<[Slot; FAN]>),
 }
 
-/// What stands at one key.
-#[derive(Debug, Clone, Copy)]
-struct Entry<'t> {
-    key: &'t [u8],
-    below: u32,
-    node: Node<'t>,
-}
-
 /// How many ways a branch has, and how many bits of the hash choose one.
 const FAN: usize = 16;
 const FAN_BITS: u32 = 4;
 /// A leaf of more entries is split, as long as the hash has bits left: its top eight are the tags.
 const LEAF: usize = 32;
 const DEEPEST: u32 = 56 / FAN_BITS;
-/// The octets of an entry before its key.
-const ENTRY_HEAD: usize = 6;
-/// The bit of a leaf's count that says that its ends take four octets.
-const WIDE: u16 = 0x8000;
 
 impl Tree {
     /// The records at exactly this key; an empty non-terminal has an empty node.
@@ -106,6 +83,11 @@ impl Tree {
             }
             _ => self.write(key, below, node),
         }
+    }
+
+    /// The way to a key, to be gone ahead of its lookup.
+    pub(super) fn ahead(&self, key: &[u8]) -> Ahead<'_> {
+        Ahead { slot: &self.root, hash: hash(key), depth: 0 }
     }
 
     fn entry(&self, key: &[u8]) -> Option<Entry<'_>> {
@@ -158,6 +140,48 @@ impl Tree {
         } else {
             self.write(parent, below.saturating_sub(1), node.as_node());
         }
+    }
+}
+
+/// The way to a key. A tree that is larger than the processor's caches answers several lookups sooner where all of them
+/// first go this way side by side: each step waits for memory, and so they wait together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ahead<'t> {
+    slot: &'t Slot,
+    hash: u64,
+    depth: u32,
+}
+
+impl Ahead<'_> {
+    /// Goes one branch further; says whether there was one.
+    pub(super) fn step(&mut self) -> bool {
+        match self.slot {
+            Slot::Branch(branch) => {
+                if let Some(next) = branch.get(way(self.hash, self.depth)) {
+                    self.slot = next;
+                }
+                self.depth += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Reads the head of the leaf that the way has led to.
+    pub(super) fn leaf(&self) -> u8 {
+        match self.slot {
+            Slot::Leaf(leaf) => leaf.first().copied().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// Reads the two ends of the entry that the key most likely has.
+    pub(super) fn entry(&self) -> u8 {
+        let Slot::Leaf(leaf) = self.slot else { return 0 };
+        let place = Leaf(leaf).tags().iter().position(|other| *other == tag(self.hash));
+        let Some((start, end)) = place.and_then(|place| Leaf(leaf).bounds(place)) else { return 0 };
+        let octet = |at| leaf.get(at).copied().unwrap_or(0);
+        octet(start) ^ octet(end.saturating_sub(1))
     }
 }
 
@@ -254,101 +278,6 @@ fn grown(depth: u32, entries: Vec<(u8, &[u8])>) -> Slot {
     }
 }
 
-/// A packed leaf; the module's documentation has its octets.
-#[derive(Clone, Copy)]
-struct Leaf<'t>(&'t [u8]);
-
-impl<'t> Leaf<'t> {
-    fn head(self) -> u16 {
-        self.0.first_chunk().map_or(0, |octets| u16::from_le_bytes(*octets))
-    }
-
-    fn count(self) -> usize {
-        usize::from(self.head() & !WIDE)
-    }
-
-    fn tags(self) -> &'t [u8] {
-        self.0.get(2..2 + self.count()).unwrap_or_default()
-    }
-
-    /// The entry of a key, and its place.
-    fn find(self, tag: u8, key: &[u8]) -> Option<(Entry<'t>, usize)> {
-        for (index, _) in self.tags().iter().enumerate().filter(|(_, other)| **other == tag) {
-            let entry = read_entry(self.octets(index)?)?;
-            if entry.key == key {
-                return Some((entry, index));
-            }
-        }
-        None
-    }
-
-    /// Each entry with its tag.
-    fn entries(self) -> impl Iterator<Item = (u8, &'t [u8])> {
-        self.tags().iter().enumerate().filter_map(move |(index, tag)| Some((*tag, self.octets(index)?)))
-    }
-
-    fn octets(self, index: usize) -> Option<&'t [u8]> {
-        let (start, end) = self.bounds(index)?;
-        self.0.get(start..end)
-    }
-
-    /// Where an entry begins and ends.
-    fn bounds(self, index: usize) -> Option<(usize, usize)> {
-        let count = self.count();
-        let width = if self.head() & WIDE == 0 { 2 } else { 4 };
-        let ends = 2 + count;
-        let end = |index: usize| {
-            let octets = self.0.get(ends + index * width..ends + (index + 1) * width)?;
-            match *octets {
-                [a, b] => Some(usize::from(u16::from_le_bytes([a, b]))),
-                [a, b, c, d] => usize::try_from(u32::from_le_bytes([a, b, c, d])).ok(),
-                _ => None,
-            }
-        };
-        let base = ends + count * width;
-        let start = match index.checked_sub(1) {
-            Some(before) => end(before)?,
-            None => 0,
-        };
-        Some((base + start, base + end(index)?))
-    }
-
-    fn pack<'e>(entries: impl Iterator<Item = (u8, &'e [u8])>) -> Arc<[u8]> {
-        let entries: Vec<(u8, &[u8])> = entries.collect();
-        let total: usize = entries.iter().map(|(_, octets)| octets.len()).sum();
-        // Entries of a leaf that cannot be split any further share 56 bits of hash: there are never so many.
-        let count = u16::try_from(entries.len()).unwrap_or(u16::MAX) & !WIDE;
-        let wide = u16::try_from(total).is_err();
-        let width = if wide { 4 } else { 2 };
-        let mut leaf = Vec::with_capacity(2 + entries.len() * (1 + width) + total);
-        leaf.extend_from_slice(&(count | if wide { WIDE } else { 0 }).to_le_bytes());
-        leaf.extend(entries.iter().map(|(tag, _)| *tag));
-        let mut end = 0u32;
-        for (_, octets) in &entries {
-            end = end.saturating_add(u32::try_from(octets.len()).unwrap_or(u32::MAX));
-            leaf.extend_from_slice(end.to_le_bytes().get(..width).unwrap_or_default());
-        }
-        entries.iter().for_each(|(_, octets)| leaf.extend_from_slice(octets));
-        leaf.into()
-    }
-}
-
-fn pack_entry(key: &[u8], below: u32, node: Node<'_>) -> Vec<u8> {
-    let mut octets = Vec::with_capacity(ENTRY_HEAD + key.len() + node.as_bytes().len());
-    octets.extend_from_slice(&below.to_le_bytes());
-    // A key has at most 510 octets.
-    octets.extend_from_slice(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes());
-    octets.extend_from_slice(key);
-    octets.extend_from_slice(node.as_bytes());
-    octets
-}
-
-fn read_entry(octets: &[u8]) -> Option<Entry<'_>> {
-    let (&[b0, b1, b2, b3, k0, k1], rest) = octets.split_first_chunk::<ENTRY_HEAD>()?;
-    let (key, node) = rest.split_at_checked(usize::from(u16::from_le_bytes([k0, k1])))?;
-    Some(Entry { key, below: u32::from_le_bytes([b0, b1, b2, b3]), node: Node::new(node) })
-}
-
 /// Whether the last label of a key, the leftmost of its name, is `*`.
 fn is_wildcard(key: &[u8]) -> bool {
     match key.strip_suffix(b"*\0") {
@@ -382,10 +311,12 @@ fn hash(key: &[u8]) -> u64 {
     for word in words {
         state = fold(state, u64::from_le_bytes(*word));
     }
-    let mut last = [0; 8];
-    for (slot, octet) in last.iter_mut().zip(tail) {
-        *slot = *octet;
-    }
+    // The tail, with octets before it where there are any.
+    let last = key.last_chunk::<8>().copied().unwrap_or_else(|| {
+        let mut last = [0; 8];
+        last.iter_mut().zip(tail).for_each(|(slot, octet)| *slot = *octet);
+        last
+    });
     fold(fold(state, u64::from_le_bytes(last)), FACTOR)
 }
 
@@ -490,6 +421,26 @@ mod tests {
             let found = tree.get(format!("n{number}\0").as_bytes()).unwrap();
             assert_eq!(NodeBuf::from(found), node(&format!("{number}{large}")));
         }
+    }
+
+    #[test]
+    fn the_way_that_is_gone_ahead_leads_to_the_leaf_of_the_key() {
+        let mut tree = Tree::default();
+        let keys: Vec<Vec<u8>> = (0..3000).map(|number| format!("host-{number}\0").into_bytes()).collect();
+        keys.iter().for_each(|key| tree.set(key, node("x").as_node()));
+        for key in &keys {
+            let mut ahead = tree.ahead(key);
+            let mut steps = 0;
+            while ahead.step() {
+                steps += 1;
+            }
+            let Slot::Leaf(leaf) = ahead.slot else { panic!("no leaf") };
+            assert!(steps > 0 && Leaf(leaf).find(tag(ahead.hash), key).is_some());
+            assert_eq!(ahead.leaf(), leaf[0]);
+        }
+        let empty = Tree::default();
+        let mut ahead = empty.ahead(b"host\0");
+        assert_eq!((ahead.step(), ahead.leaf(), ahead.entry()), (false, 0, 0));
     }
 
     #[test]

@@ -206,7 +206,8 @@ impl<'a> Iterator for Parts<'a> {
             return Some(Part::Name(self.take(size)));
         }
         let mut octets = 0;
-        while let Some(&field) = self.fields.next() {
+        let is_name = |field: &Field| matches!(field, Field::Name | Field::OptionalName);
+        while let Some(&field) = self.fields.clone().any(is_name).then(|| self.fields.next()).flatten() {
             let rest = self.rest.get(octets..).unwrap_or_default();
             let named = match field {
                 Field::Name => true,

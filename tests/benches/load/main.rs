@@ -66,6 +66,8 @@ pub(crate) struct Setup {
     /// Queries under way, over all sockets; on each connection with TCP.
     pub(crate) window: usize,
     pub(crate) connections: usize,
+    /// How many sockets ask over UDP. A server with several workers uses them all only where there are several.
+    pub(crate) sockets: usize,
     pub(crate) rate: u64,
     /// Updates under way.
     pub(crate) flight: usize,
@@ -91,6 +93,7 @@ impl Setup {
             // More would not fit the receive buffer that Linux gives a socket which asks for none.
             window: 128,
             connections: 20,
+            sockets: 4,
             rate: 20_000,
             flight: 1,
             updates: 0,
@@ -109,6 +112,7 @@ impl Setup {
                 "--seconds" => setup.seconds = number(&word, &value()),
                 "--window" => setup.window = number(&word, &value()),
                 "--connections" => setup.connections = number(&word, &value()),
+                "--sockets" => setup.sockets = number(&word, &value()),
                 "--rate" => setup.rate = number(&word, &value()),
                 "--flight" => setup.flight = number(&word, &value()),
                 "--updates" => setup.updates = number(&word, &value()),

@@ -8,9 +8,6 @@ use super::update::Beside;
 use super::window::{Window, number_of};
 use std::net::UdpSocket;
 
-/// How many sockets ask, so that a server with several workers can use them all.
-const SOCKETS: usize = 4;
-
 /// How many datagrams go with one system call.
 const BATCH: usize = 64;
 
@@ -30,7 +27,8 @@ struct Count {
 
 /// Keeps a window of queries under way.
 pub(crate) fn closed_loop(setup: &Setup) {
-    let mut asking: Vec<Asking> = (0..SOCKETS).map(|_| Asking::new(setup, setup.window / SOCKETS)).collect();
+    let mut asking: Vec<Asking> =
+        (0..setup.sockets).map(|_| Asking::new(setup, (setup.window / setup.sockets).max(1))).collect();
     let mut questions = Questions::new(setup);
     let mut beside = Beside::new(setup);
     let mut count = Count::default();
@@ -129,7 +127,7 @@ impl Asking {
 
 /// Sends at a fixed rate whatever comes back, and counts each answer from the moment its query was due.
 pub(crate) fn fixed_rate(setup: &Setup) {
-    let sockets: Vec<UdpSocket> = (0..SOCKETS).map(|_| setup.socket()).collect();
+    let sockets: Vec<UdpSocket> = (0..setup.sockets).map(|_| setup.socket()).collect();
     let mut questions = Questions::new(setup);
     let mut beside = Beside::new(setup);
     // When the query of this number was due, and what has to come back.
@@ -161,7 +159,7 @@ pub(crate) fn fixed_rate(setup: &Setup) {
                     len
                 });
             }
-            let socket = &sockets[sent as usize / BATCH % SOCKETS];
+            let socket = &sockets[sent as usize / BATCH % setup.sockets];
             let went = batch.send(socket, count).unwrap_or(0);
             for index in went..count {
                 waiting[usize::from((sent + index as u64) as u16)] = None;
