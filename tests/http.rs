@@ -4,6 +4,10 @@
 
 #[path = "http/acme.rs"]
 mod acme;
+#[path = "http/api.rs"]
+mod api;
+#[path = "http/clients.rs"]
+mod clients;
 mod common;
 #[path = "http/home.rs"]
 mod home;
@@ -189,13 +193,4 @@ fn curl_updates_a_host_over_tls_with_the_certificate_of_the_encrypted_transports
         .output()
         .unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "good 2001:db8::1\n");
-}
-
-#[test]
-fn curl_updates_a_host() {
-    let home = Home::new();
-    let url = format!("http://{}/nic/update?hostname=nas.home.example&myip=192.0.2.1", home.http);
-    let user = format!("router:{}", home.password);
-    let output = Command::new("curl").args(["-sS", "--max-time", "30", "--user", &user, &url]).output().unwrap();
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "good 192.0.2.1\n");
 }

@@ -8,10 +8,13 @@
 //! Everything that changes a zone goes to the one writer, by the rights of the key that has the user's name.
 
 mod acme;
+mod api;
 mod change;
 mod dyndns2;
 mod guard;
+mod history;
 mod json;
+mod listing;
 mod login;
 mod parameters;
 mod slow;
@@ -42,6 +45,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -77,6 +81,9 @@ struct Rooms {
     guard: Arc<Guard>,
     config: Arc<HttpConfig>,
     newest: Arc<acme::Newest>,
+    histories: Arc<history::Histories>,
+    /// The one turn to put a zone in order.
+    listing: Arc<Semaphore>,
 }
 
 impl Http {
@@ -97,8 +104,14 @@ impl Http {
     /// Starts a task for each listener.
     pub(super) fn start(self, users: &[HttpUser], service: &Service) -> Result<Door, Error> {
         let guard = Arc::new(Guard::new(users).map_err(cannot)?);
-        let rooms =
-            Rooms { service: service.clone(), guard: Arc::clone(&guard), config: self.config, newest: Arc::default() };
+        let rooms = Rooms {
+            service: service.clone(),
+            guard: Arc::clone(&guard),
+            config: self.config,
+            newest: Arc::default(),
+            histories: Arc::default(),
+            listing: Arc::new(Semaphore::new(1)),
+        };
         let router = routes(rooms);
         for listener in self.plain {
             let (listener, address) = asynchronous(listener)?;
@@ -128,7 +141,8 @@ impl Http {
 
 /// Which path is whose.
 fn routes(rooms: Rooms) -> Router {
-    Router::new()
+    let api = api::routes().into_iter();
+    api.fold(Router::new(), |router, (path, answer)| router.route(path, answer))
         .route("/nic/update", any(dyndns2::answer))
         .route("/v3/update", any(dyndns2::answer))
         .route("/myip", get(|Source(source): Source| async move { format!("{source}\n") }))

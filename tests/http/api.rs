@@ -1,0 +1,168 @@
+//! REST: what it does, and that it is what its description says.
+
+use super::home::{CONFIG, Home, add_user};
+use serde_json::{Value, json};
+
+const RECORDS: &str = "/api/v1/zones/home.example/records";
+
+fn home() -> Home {
+    Home::new()
+}
+
+impl Home {
+    fn api(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let answer = self.send(method, path, &self.login(), body);
+        check(self, method, path, &answer);
+        answer
+    }
+}
+
+/// Holds an answer against the description.
+fn check(home: &Home, method: &str, path: &str, (status, answer): &(u16, Value)) {
+    let (_, description) = home.send("GET", "/api/v1/openapi.json", "", "");
+    let parts: Vec<&str> = path.split('?').next().unwrap().split('/').collect();
+    let matches = |pattern: &str| {
+        let pattern: Vec<&str> = pattern.split('/').collect();
+        pattern.len() == parts.len() && pattern.iter().zip(&parts).all(|(p, part)| p.starts_with('{') || p == part)
+    };
+    let paths = description["paths"].as_object().unwrap();
+    let (_, methods) = paths.iter().find(|(pattern, _)| matches(pattern)).unwrap();
+    let response = resolve(&description, &methods[method.to_lowercase()]["responses"][status.to_string()]);
+    assert!(!response.is_null(), "{method} {path}: {status} is not described: {answer}");
+    conforms(&description, &response["content"]["application/json"]["schema"], answer, path);
+}
+
+fn resolve<'d>(description: &'d Value, value: &'d Value) -> &'d Value {
+    match value["$ref"].as_str() {
+        Some(reference) => description.pointer(reference.strip_prefix('#').unwrap()).unwrap(),
+        None => value,
+    }
+}
+
+/// As much of JSON Schema as the description uses.
+fn conforms(description: &Value, schema: &Value, value: &Value, place: &str) {
+    let schema = resolve(description, schema);
+    let kinds: Vec<&str> = match &schema["type"] {
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        kind => vec![kind.as_str().unwrap()],
+    };
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    assert!(kinds.contains(&kind), "{place}: {value} is no {kinds:?}");
+    if let Value::Array(items) = value {
+        items.iter().for_each(|item| conforms(description, &schema["items"], item, place));
+    }
+    if let (Value::Object(fields), Some(properties)) = (value, schema["properties"].as_object()) {
+        for name in schema["required"].as_array().unwrap() {
+            assert!(fields.contains_key(name.as_str().unwrap()), "{place}: no {name} in {value}");
+        }
+        for (name, field) in fields {
+            let property = properties.get(name).unwrap_or_else(|| panic!("{place}: {name} is not described"));
+            conforms(description, property, field, &format!("{place} {name}"));
+        }
+    }
+}
+
+#[test]
+fn records_are_set_read_and_taken_away() {
+    let home = home();
+    let set = format!("{RECORDS}/nas.home.example/AAAA");
+    assert_eq!(home.api("GET", &set, "").0, 404);
+    let written = r#"{"ttl": 120, "values": ["2001:db8::2", "2001:db8::1"]}"#;
+    assert_eq!(home.api("PUT", &set, written), (200, json!({ "serial": 2, "changed": true })));
+    assert_eq!(home.api("PUT", &set, written), (200, json!({ "serial": 2, "changed": false })));
+    let (_, read) = home.api("GET", &set, "");
+    assert_eq!((&read["ttl"], read["values"].as_array().unwrap().len()), (&json!(120), 2));
+    // Without a TTL the one that is there stays.
+    home.api("PUT", &set, r#"{"values": ["2001:db8::3"]}"#);
+    let expected = json!({ "name": "nas.home.example", "type": "AAAA", "ttl": 120, "values": ["2001:db8::3"] });
+    assert_eq!(home.api("GET", &set, ""), (200, expected));
+    assert_eq!(home.api("DELETE", &set, ""), (200, json!({ "serial": 4, "changed": true })));
+    assert_eq!(home.api("GET", &set, "").0, 404);
+}
+
+#[test]
+fn what_a_user_may_not_change_is_refused_with_the_reason() {
+    let home = home();
+    let (status, answer) = home.api("PUT", &format!("{RECORDS}/www.home.example/A"), r#"{"values": ["192.0.2.1"]}"#);
+    assert_eq!(status, 403);
+    let error = answer["error"].as_str().unwrap();
+    assert!(error.contains("key router. may change") && error.contains("not A of www.home.example"), "{error}");
+    for (path, body, status) in [
+        ("nas.home.example/A", r#"{"values": ["x"]}"#, 422),
+        ("nas.home.example/A", r#"{"values": []}"#, 422),
+        ("nas.home.example/A", r#"{"values": ["192.0.2.1"], "tll": 5}"#, 400),
+        ("nas.home.example/A", "{", 400),
+        ("nas.home.example/NONSENSE", r#"{"values": ["192.0.2.1"]}"#, 422),
+        ("nas.home.example/ANY", r#"{"values": ["192.0.2.1"]}"#, 422),
+        ("nas.elsewhere.example/A", r#"{"values": ["192.0.2.1"]}"#, 422),
+        ("nas.home.example/A", &format!(r#"{{"values": ["{}"]}}"#, "x".repeat(20_000)), 413),
+    ] {
+        assert_eq!(home.api("PUT", &format!("{RECORDS}/{path}"), body).0, status, "{path} {body}");
+    }
+    let zones = home.api("GET", "/api/v1/zones", "").1;
+    assert_eq!(zones["zones"][0]["serial"], json!(1));
+}
+
+#[test]
+fn zones_and_their_records_are_for_those_who_may_change_something_in_them() {
+    let config = format!("{CONFIG}\n[[zone]]\nname = \"other.example\"\n");
+    let home = Home::with(&config);
+    let expected = json!({ "zones": [{ "name": "home.example", "serial": 1, "names": 1 }] });
+    assert_eq!(home.api("GET", "/api/v1/zones", ""), (200, expected));
+    assert_eq!(home.api("GET", "/api/v1/zones/home.example", "").0, 200);
+    for zone in ["other.example", "nowhere.example", "%20"] {
+        for path in ["", "/records", "/history", "/records/a.other.example/A"] {
+            assert_eq!(home.api("GET", &format!("/api/v1/zones/{zone}{path}"), "").0, 404, "{zone}{path}");
+        }
+    }
+    let answer = home.send("GET", "/api/v1/zones", "", "");
+    check(&home, "GET", "/api/v1/zones", &answer);
+    assert_eq!(answer.0, 401);
+}
+
+#[test]
+fn records_come_by_pages_and_by_filter_and_the_history_by_name() {
+    let home = home();
+    for (host, address) in [("nas", "192.0.2.1"), ("router", "192.0.2.2"), ("nas", "192.0.2.3")] {
+        let set = format!("{RECORDS}/{host}.home.example/A");
+        assert_eq!(home.api("PUT", &set, &format!(r#"{{"values": ["{address}"]}}"#)).0, 200);
+    }
+    let (_, first) = home.api("GET", &format!("{RECORDS}?type=A&max=1"), "");
+    assert_eq!(first["records"][0]["name"], json!("nas.home.example"));
+    let next = first["next"].as_str().unwrap();
+    let (_, second) = home.api("GET", &format!("{RECORDS}?type=A&max=1&after={next}"), "");
+    assert_eq!((&second["records"][0]["name"], &second["next"]), (&json!("router.home.example"), &Value::Null));
+    let (_, filtered) = home.api("GET", &format!("{RECORDS}?filter=192.0.2.3"), "");
+    assert_eq!(filtered["records"].as_array().unwrap().len(), 1);
+    assert_eq!(home.api("GET", &format!("{RECORDS}?max=0"), "").0, 422);
+
+    let history = "/api/v1/zones/home.example/history";
+    let (_, all) = home.api("GET", history, "");
+    assert_eq!(all["commits"].as_array().unwrap().len(), 4);
+    let (_, nas) = home.api("GET", &format!("{history}?name=nas.home.example"), "");
+    assert_eq!(nas["commits"].as_array().unwrap().len(), 2);
+    let newest = &nas["commits"][0];
+    assert_eq!((&newest["actor"], &newest["source"]), (&json!("http router."), &json!("127.0.0.1")));
+    assert_eq!(
+        (&newest["removed"][0]["value"], &newest["added"][0]["value"]),
+        (&json!("192.0.2.1"), &json!("192.0.2.3"))
+    );
+}
+
+#[test]
+fn a_reader_of_records_may_come_by_token() {
+    let home = home();
+    let password = add_user(&home.directory, "nobody");
+    home.server.signal("HUP");
+    home.server.wait_for_log("configuration reloaded");
+    let user = dyndns::config::HttpUser::random(dyndns::wire::Name::parse("nobody").unwrap(), 24).unwrap().0;
+    let header = format!("Authorization: Bearer {}\r\n", user.token(&password).as_str());
+    assert_eq!(home.send("GET", "/api/v1/zones", &header, ""), (200, json!({ "zones": [] })));
+}
