@@ -90,6 +90,35 @@ fn an_edited_zone_file_is_noticed_at_the_next_start_and_no_more_once_it_is_impor
 }
 
 #[test]
+fn a_state_is_verified_running_or_not_and_a_fault_is_named_with_exit_code_1() {
+    let mut home = Home::start();
+    assert_eq!(home.send(Update::new(1, "example.com").add_a("router.example.com", [192, 0, 2, 9])), 0);
+    for running in [true, false] {
+        if !running {
+            home.server.terminate();
+        }
+        let text = done(&home, &["zone", "verify"]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("journal: commits 3 (1 to 3), segments 1, octets "), "{text}");
+        assert_eq!(lines[1..], ["table: up to commit 3, zones 2, owners 10", "ok: everything is whole"]);
+    }
+    home.server.restart();
+    let segment = home.folder.path().join("state/journal/00000000000000000001.seg");
+    let mut octets = fs::read(&segment).unwrap();
+    octets[200] ^= 1;
+    fs::write(&segment, octets).unwrap();
+    for running in [true, false] {
+        if !running {
+            home.server.terminate();
+        }
+        let (code, _, err) = dyndns(&home, &["zone", "verify"]);
+        assert_eq!(code, 1, "{err}");
+        let fault = "fault: cannot read the journal: state/journal/00000000000000000001.seg is damaged at octet 64: ";
+        assert!(err.starts_with(fault), "{err}");
+    }
+}
+
+#[test]
 fn what_cannot_be_done_is_one_line_that_says_so() {
     let mut home = Home::start();
     let refused = |home: &Home, arguments: &[&str], code: i32, text: &str| {

@@ -3,7 +3,7 @@
 use super::Places;
 use crate::config::{self, Config, Flags};
 use crate::error::Error;
-use crate::server::{Command, call};
+use crate::server::{Command, call, verify};
 use crate::wire::Name;
 use crate::zone::text::write_zone;
 use clap::{Args, Subcommand};
@@ -65,6 +65,15 @@ pub(super) enum Zone {
         #[arg(long, value_name = "N", default_value_t = 20)]
         max: usize,
     },
+    /// Check everything that is kept: journal, checkpoints and table
+    ///
+    /// Every checksum, the chain over the whole journal, every checkpoint, and the records of the table against those that
+    /// the journal makes. Nothing is changed. A running server goes on answering and taking updates. Exits with 1 where
+    /// something is wrong.
+    Verify {
+        #[command(flatten)]
+        places: Places,
+    },
 }
 
 /// Print what a running server has done since it started
@@ -100,6 +109,17 @@ impl Zone {
                 ask(places, &Command::Import { zone: zone.apex.to_string(), text, fingerprint })
             }
             Zone::Delete { places, name } => ask(places, &Command::Delete { zone: name.to_string() }),
+            Zone::Verify { places } => {
+                let state_dir = Config::state_directory(&Flags::from(places))?;
+                let findings = verify(&state_dir)?;
+                super::print(&findings.checked.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+                print_each("fault", &findings.faults);
+                match findings.faults.len() {
+                    0 => super::print("ok: everything is whole\n"),
+                    1 => Err(Error::refused("there is a fault")),
+                    faults => Err(Error::refused(format!("there are {faults} faults"))),
+                }
+            }
             Zone::History { places, name, max } => ask(places, &Command::History { zone: name.to_string(), max }),
         }
     }

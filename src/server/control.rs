@@ -7,6 +7,7 @@ use crate::clock::timestamp;
 use crate::metrics::Metrics;
 use crate::query::Reason;
 use crate::store::Logged;
+use crate::sys;
 use crate::wire::{Name, Rtype};
 use crate::zone::text::{parse, rdata_to_text, write_zone};
 use crate::zone::{Record, Zone};
@@ -48,6 +49,8 @@ pub enum Command {
         /// How many at most.
         max: usize,
     },
+    /// All that is kept is to be checked; the outcome is [`Findings`](crate::store::Findings) as JSON.
+    Verify,
     /// What the server has done since it started.
     Status,
 }
@@ -91,6 +94,12 @@ impl Control {
                     return Err(format!("zone {apex} has no history here"));
                 }
                 Ok(commits.iter().map(describe).collect())
+            }
+            Command::Verify => {
+                let findings = self.ask(|reply| Request::Verify { reply }).await?;
+                // The zones were in memory once more.
+                sys::memory::give_back();
+                serde_json::to_string(&findings).map_err(|error| error.to_string())
             }
             Command::Status => Ok(self.status()),
         }

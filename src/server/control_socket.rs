@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::query::View;
-use crate::store::{Retention, StoreOptions};
+use crate::store::{self, Findings, Retention, StoreOptions};
 use crate::update::policy::Rights;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
@@ -118,6 +118,14 @@ pub fn call(state_dir: &Path, command: &Command) -> Result<String, Error> {
     outcome.map_err(Error::refused)
 }
 
+/// Checks all that is kept in a state directory, by the server that runs on it or in this process.
+///
+/// Errors: the state cannot be reached. What is wrong with it is among the findings.
+pub fn verify(state_dir: &Path) -> Result<Findings, Error> {
+    let findings = call(state_dir, &Command::Verify)?;
+    serde_json::from_str(&findings).map_err(|error| Error::usage("cannot read the server's findings").because(error))
+}
+
 fn exchange(mut stream: UnixStream, command: &Command) -> io::Result<Outcome> {
     stream.write_all(&serde_json::to_vec(command)?)?;
     stream.shutdown(Shutdown::Write)?;
@@ -141,6 +149,11 @@ fn alone(state_dir: &Path, command: &Command) -> Result<Outcome, Error> {
         return Err(cannot()
             .because(format!("it belongs to user {owner}"))
             .remedy("start the server, or run this as that user"));
+    }
+    if let Command::Verify = command {
+        let cannot = || Error::usage("cannot verify the state");
+        let findings = store::verify(state_dir).map_err(|error| cannot().because(error))?;
+        return serde_json::to_string(&findings).map(Ok).map_err(|error| cannot().because(error));
     }
     // What may be forgotten is the server's to know.
     let options = StoreOptions { keep: Retention::ALL, ..StoreOptions::default() };

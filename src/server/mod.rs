@@ -15,6 +15,6 @@ mod writer;
 mod zone_files;
 
 pub use control::Command;
-pub use control_socket::call;
+pub use control_socket::{call, verify};
 pub use run::{Ready, run};
 pub use secure::check_certificate;

@@ -7,7 +7,7 @@
 use super::publish::Published;
 use crate::clock::Clock;
 use crate::query::{Limits, View};
-use crate::store::{Actor, Commit, CommitKind, Logged, Store};
+use crate::store::{Actor, Commit, CommitKind, Findings, Logged, Store};
 use crate::sys;
 use crate::tsig::Keyring;
 use crate::update::policy::Rights;
@@ -66,6 +66,11 @@ pub(crate) enum Request {
         max: usize,
         /// Where they go.
         reply: oneshot::Sender<Result<Vec<Logged>, OperatorError>>,
+    },
+    /// All that is kept is to be checked.
+    Verify {
+        /// Where the findings go.
+        reply: oneshot::Sender<Result<Findings, OperatorError>>,
     },
     /// Other keys, rights and limits, as the configuration has them now.
     Reload {
@@ -233,6 +238,9 @@ impl<S: Store + 'static> Writer<S> {
                     let outcome = history.map(|history| history.commits).map_err(|error| error.to_string());
                     let _ = reply.send(outcome);
                 }
+                Request::Verify { reply } => self.store.verify(Box::new(move |findings| {
+                    let _ = reply.send(Ok(findings));
+                })),
                 Request::Reload { keyring, limits, rights, reply } => {
                     self.published.set_rights(*rights);
                     view.keyring = keyring;

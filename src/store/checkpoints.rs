@@ -118,6 +118,12 @@ impl Checkpoints {
         }
     }
 
+    /// Waits until none is being written.
+    #[cfg(test)]
+    pub(super) fn wait(&mut self) {
+        self.thread.take().map_or(Ok(()), JoinHandle::join).unwrap();
+    }
+
     /// The sequence number up to which the journal is needed by none of those that are kept; 0 while there are fewer
     /// than two.
     pub(super) fn free(&mut self) -> Result<u64, StoreError> {

@@ -50,10 +50,18 @@ struct State {
     resting: bool,
     /// Whether appends have had to wait for it lately, and that is not yet told.
     overloaded: Option<bool>,
+    /// Who wants to look into the table, each once it has come to some commit.
+    inspections: Vec<(u64, Inspection)>,
     /// Whether the thread has ended, and why where that is not yet told.
     ended: bool,
     fault: Option<String>,
 }
+
+/// Looks into the table between two commits.
+type Inspection = Box<dyn FnOnce(&Table) + Send>;
+
+/// The way to look into the table, for another thread.
+pub(super) struct Inspector(Arc<Shared>);
 
 /// How long commits gather. A table that is behind by more than a segment does not wait, nor while it is waited for.
 const GATHER: Duration = Duration::from_millis(100);
@@ -153,6 +161,11 @@ impl Follower {
         flushed
     }
 
+    /// The way to look into the table.
+    pub(super) fn inspector(&self) -> Inspector {
+        Inspector(Arc::clone(&self.shared))
+    }
+
     /// Why the table stopped following, once.
     pub(super) fn fault(&self) -> Option<String> {
         self.shared.state().fault.take()
@@ -182,6 +195,19 @@ impl Follower {
     }
 }
 
+impl Inspector {
+    /// Calls `look` once the table holds the commit `wanted`. A table that stops following before that drops it.
+    pub(super) fn inspect(&self, wanted: u64, look: Inspection) {
+        let mut state = self.0.state();
+        if !state.ended {
+            state.wanted = state.wanted.max(wanted);
+            state.inspections.push((wanted, look));
+            drop(state);
+            self.0.changed.notify_all();
+        }
+    }
+}
+
 impl Drop for Follower {
     fn drop(&mut self) {
         let last = self.shared.state().parts.back().map_or(0, |part| part.end.saturating_sub(1));
@@ -191,6 +217,7 @@ impl Drop for Follower {
 
 /// What there is to do.
 enum Work {
+    Inspect(Inspection),
     Read(Part),
     Flush,
     End,
@@ -208,6 +235,7 @@ impl Shared {
         let mut state = self.state();
         state.ended = true;
         state.fault = outcome.err();
+        state.inspections.clear();
         drop(state);
         self.changed.notify_all();
     }
@@ -226,6 +254,7 @@ impl Shared {
                     self.read(table, &mut reader, &part)?;
                     table.write().map_err(|error| error.to_string())?;
                 }
+                Work::Inspect(look) => look(table),
                 Work::Flush => {
                     table.flush().map_err(|error| error.to_string())?;
                     dirty = false;
@@ -254,6 +283,9 @@ impl Shared {
                 // Somebody may wait for room.
                 self.changed.notify_all();
             }
+            if let Some(at) = state.inspections.iter().position(|(wanted, _)| *wanted <= done) {
+                return Work::Inspect(state.inspections.swap_remove(at).1);
+            }
             // Before there is more to read, of which a busy server has no end.
             if dirty && state.wanted > state.flushed && done >= state.wanted {
                 return Work::Flush;
@@ -270,7 +302,8 @@ impl Shared {
             state.resting = true;
             if dirty {
                 let wanted = state.wanted;
-                let (next, paused) = self.pause(state, PAUSE, |state| state.resting && state.wanted == wanted);
+                let quiet = |state: &State| state.resting && state.wanted == wanted && state.inspections.is_empty();
+                let (next, paused) = self.pause(state, PAUSE, quiet);
                 state = next;
                 if paused {
                     return Work::Flush;

@@ -52,8 +52,10 @@
 //! takes the time of what is new, not of what is kept.
 
 mod begin;
+mod check;
 mod retention;
 
+pub(super) use check::{Checked, check};
 pub use retention::Retention;
 
 use super::disk::Disk;
@@ -398,6 +400,23 @@ fn of_header(error: HeaderError, path: &Path) -> StoreError {
 
 fn open_frames<'a>(octets: &'a [u8], path: &Path) -> Result<Frames<'a>, StoreError> {
     Frames::new(octets).map_err(|error| of_header(error, path))
+}
+
+/// A segment as the names in its directory tell of it.
+pub(super) struct Extent {
+    pub(super) path: PathBuf,
+    pub(super) first: u64,
+    /// The sequence number after its last frame that counts; `None` where it is the last one.
+    pub(super) end: Option<u64>,
+}
+
+/// The segments in `dir` with frames before the sequence number `end`, the oldest first.
+pub(super) fn extents(dir: &Path, end: Option<u64>) -> Result<Vec<Extent>, StoreError> {
+    let mut found = list(dir)?;
+    found.sort_by_key(|(place, _)| *place);
+    found.retain(|((first, _), _)| end.is_none_or(|end| *first < end));
+    let ends: Vec<_> = found.iter().skip(1).map(|((first, _), _)| Some(*first)).chain([end]).collect();
+    Ok(found.into_iter().zip(ends).map(|(((first, _), path), end)| Extent { path, first, end }).collect())
 }
 
 /// The segments in `dir`.

@@ -28,6 +28,7 @@ mod segment;
 mod start;
 mod table;
 mod tail;
+mod verify;
 
 pub use checkpoints::CheckpointRule;
 pub use commit::{Actor, Commit, CommitKind};
@@ -36,6 +37,7 @@ pub use journal::Retention;
 pub use memory::MemoryStore;
 pub use note::RecoveryNote;
 pub use recovery::{DiskStore, LoadedZone, Opened, StoreOptions};
+pub use verify::{Findings, verify};
 
 use crate::wire::Name;
 use crate::zone::{Serial, ZoneSet};
@@ -58,6 +60,11 @@ pub trait Store: Send {
     /// checkpoint of them, on a thread of its own, and let go of journal that nothing needs any more.
     fn published(&mut self, zones: &ZoneSet) {
         let _ = zones;
+    }
+
+    /// Checks all that is kept, on a thread of its own, and tells what it found.
+    fn verify(&self, told: Box<dyn FnOnce(Findings) + Send>) {
+        told(Findings::default());
     }
 
     /// A fault of the table since the last question; told once, for the log. Answers and appends go on without it, and

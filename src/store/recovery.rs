@@ -9,7 +9,8 @@ use super::disk::{Disk, SystemDisk};
 use super::follower::Follower;
 use super::journal::{Journal, Retention};
 use super::start::{Base, Start, open_table};
-use super::table::TableError;
+use super::table::{Table, TableError};
+use super::verify::{Files, Findings};
 use super::{Commit, History, RecoveryNote, Store, StoreError};
 use crate::wire::Name;
 use crate::zone::{Serial, Unchecked, ZoneSet};
@@ -17,13 +18,14 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
 /// The store on disk.
 pub struct DiskStore {
     journal: Journal,
     follower: Follower,
-    table: PathBuf,
+    dir: PathBuf,
     checkpoints: Checkpoints,
     keep: Retention,
     /// The newest commit's time: what counts as now.
@@ -131,7 +133,7 @@ impl DiskStore {
         let store = DiskStore {
             journal,
             follower,
-            table: path,
+            dir: dir.to_owned(),
             checkpoints,
             keep: options.keep,
             now: 0,
@@ -146,7 +148,7 @@ impl DiskStore {
     pub fn sync_table(&self) -> Result<(), StoreError> {
         match self.follower.sync(self.journal.last(), None) {
             0 => Ok(()),
-            _ => Err(StoreError::TableStopped { path: self.table.clone(), why: "see the log".into() }),
+            _ => Err(StoreError::TableStopped { path: self.dir.join("table"), why: "see the log".into() }),
         }
     }
 
@@ -184,6 +186,17 @@ impl DiskStore {
 
 #[cfg(test)]
 impl DiskStore {
+    /// Waits until nothing goes on but what is asked for.
+    pub(super) fn settle(&mut self) {
+        self.checkpoints.wait();
+        self.sync_table().unwrap();
+    }
+
+    /// The first commit that the journal still has.
+    pub(super) fn first_kept(&self) -> u64 {
+        self.journal.first()
+    }
+
     /// Ends the table's thread where it is, as a kill would.
     fn abandon(mut self) {
         self.follower.abandon();
@@ -216,8 +229,35 @@ impl Store for DiskStore {
         self.retire();
     }
 
+    fn verify(&self, told: Box<dyn FnOnce(Findings) + Send>) {
+        let end = self.journal.last() + 1;
+        let (files, inspector) = (Files::new(&self.dir, Some(end)), self.follower.inspector());
+        let run = move || {
+            // Answers come first; where the system forbids even this, it is only slower for them.
+            let _ = rustix::process::nice(19);
+            let mut findings = files.check();
+            let (sender, compared) = sync_channel(1);
+            let look = move |table: &Table| {
+                let mut findings = Findings::default();
+                files.compare(table, &mut findings);
+                // Whoever asked may have gone.
+                let _ = sender.send(findings);
+            };
+            inspector.inspect(end - 1, Box::new(look));
+            match compared.recv() {
+                Ok(table) => findings.append(table),
+                Err(_) => findings.table_fault("it stopped following the journal"),
+            }
+            told(findings);
+        };
+        if let Err(error) = thread::Builder::new().name("verify".into()).spawn(run) {
+            // `told` is dropped, which tells as well.
+            tracing::warn!("state not verified: cannot start a thread: {error}");
+        }
+    }
+
     fn table_fault(&mut self) -> Option<StoreError> {
-        let path = || self.table.clone();
+        let path = || self.dir.join("table");
         match self.follower.fault() {
             Some(why) => Some(StoreError::TableStopped { path: path(), why }),
             None => self.follower.overloaded().then(|| StoreError::TableOverloaded { path: path() }),
@@ -226,7 +266,7 @@ impl Store for DiskStore {
 }
 
 /// Takes the state directory for this process.
-fn lock(dir: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join("lock");
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = open.map_err(StoreError::io("open", &path))?;
@@ -251,4 +291,4 @@ mod tests;
 
 #[cfg(test)]
 #[path = "rebuild_tests.rs"]
-mod rebuild_tests;
+pub(super) mod rebuild_tests;

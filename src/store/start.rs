@@ -210,7 +210,7 @@ impl Start<'_> {
 }
 
 /// The zones that a checkpoint holds, once all of it has been read and found good.
-fn read_checkpoint(checkpoint: Checkpoint) -> Result<Zones, StoreError> {
+pub(super) fn read_checkpoint(checkpoint: Checkpoint) -> Result<Zones, StoreError> {
     let path = checkpoint.path().to_owned();
     let mut zones = Zones::new();
     let mut builder: Option<(Key, Name, zone::Builder)> = None;
@@ -238,7 +238,7 @@ fn read_checkpoint(checkpoint: Checkpoint) -> Result<Zones, StoreError> {
 }
 
 /// Applies a commit to the zones, one of which may hold it in part.
-fn apply(zones: &mut Zones, seq: u64, payload: &[u8]) -> Result<(), TableError> {
+pub(super) fn apply(zones: &mut Zones, seq: u64, payload: &[u8]) -> Result<(), TableError> {
     let unreadable = |why| TableError::Commit(seq, why);
     let outside = |_| unreadable(Unreadable::Broken);
     let encoded = encode::read(payload).map_err(unreadable)?;

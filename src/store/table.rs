@@ -19,6 +19,7 @@
 //! records, and all removals of a commit go before its additions, so a commit applied again over its own half gives what it
 //! would have given in one go.
 
+mod compare;
 mod fill;
 
 use super::encode::{self, Input, Unreadable};

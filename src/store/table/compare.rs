@@ -1,0 +1,102 @@
+//! The table against the zones as they should be.
+
+use super::super::row::{Owner, value_of};
+use super::super::start::Zones;
+use super::{Table, TableError, guard, prefix_of, unusable};
+use crate::wire::Name;
+use crate::zone::{Key, Record};
+
+/// How many differences are told one by one.
+const TOLD: usize = 10;
+
+/// What comparing found.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Compared {
+    /// How many owners the table holds.
+    pub(in crate::store) owners: u64,
+    /// The differences, up to some number; each a line.
+    pub(in crate::store) told: Vec<String>,
+    /// How many there are.
+    pub(in crate::store) differences: u64,
+}
+
+impl Compared {
+    fn differs(&mut self, line: impl FnOnce() -> String) {
+        self.differences += 1;
+        if self.told.len() < TOLD {
+            self.told.push(line());
+        }
+    }
+}
+
+impl Table {
+    /// Compares every owner with what `zones` has: what the journal makes of them up to the table's mark.
+    pub(in crate::store) fn compare(&self, zones: &Zones) -> Result<Compared, TableError> {
+        guard(|| {
+            let mut compared = Compared::default();
+            for (apex, name) in self.zones.iter().filter(|(apex, _)| !zones.contains_key(*apex)) {
+                compared.differs(|| format!("it has zone {name}, which is not there by the journal"));
+                for entry in self.db.scan_prefix(prefix_of(apex)) {
+                    entry?;
+                    compared.owners += 1;
+                }
+            }
+            for (apex, loaded) in zones {
+                if !self.zones.contains_key(apex) {
+                    compared.differs(|| format!("it lacks zone {}", loaded.apex));
+                    continue;
+                }
+                self.compare_zone(apex, loaded.zone.records(), &mut compared)?;
+            }
+            Ok(compared)
+        })
+    }
+
+    /// Compares the owners of one zone, both in the order of their keys.
+    fn compare_zone(
+        &self,
+        apex: &[u8],
+        records: impl Iterator<Item = Record>,
+        compared: &mut Compared,
+    ) -> Result<(), TableError> {
+        let mut records = records.peekable();
+        let mut expected = || {
+            let Record { owner, rtype, ttl, rdata } = records.next()?;
+            let mut all = Owner::from([((rtype, rdata), ttl)]);
+            while let Some(record) = records.next_if(|record| record.owner == owner) {
+                all.insert((record.rtype, record.rdata), record.ttl);
+            }
+            Some((owner, all))
+        };
+        let mut next = expected();
+        let prefix = prefix_of(apex);
+        for entry in self.db.scan_prefix(&prefix) {
+            let (key, value) = entry?;
+            compared.owners += 1;
+            let below = key.get(prefix.len()..).unwrap_or_default();
+            let owner = Key::from_bytes(&[apex, below].concat()).ok_or_else(|| unusable("a key is no name"))?;
+            while let Some((lacking, _)) = next.as_ref().filter(|(expected, _)| *expected < owner) {
+                compared.differs(|| format!("it lacks {}", plain(lacking)));
+                next = expected();
+            }
+            match next.take_if(|(expected, _)| *expected == owner) {
+                Some((_, records)) => {
+                    if value_of(&records).as_deref() != Some(&*value) {
+                        compared.differs(|| format!("it has other records of {}", plain(&owner)));
+                    }
+                    next = expected();
+                }
+                None => compared.differs(|| format!("it has {}, which is not there by the journal", plain(&owner))),
+            }
+        }
+        while let Some((lacking, _)) = next {
+            compared.differs(|| format!("it lacks {}", plain(&lacking)));
+            next = expected();
+        }
+        Ok(())
+    }
+}
+
+fn plain(owner: &Key) -> Name {
+    owner.name()
+}

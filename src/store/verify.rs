@@ -1,0 +1,209 @@
+//! Reading all that is kept and checking it: the journal, the checkpoints, and the table against both.
+//!
+//! Nothing is changed or mended. On a server that runs, a thread of its own reads the files; the table, which sled gives
+//! to one process only, is compared by the thread that follows the journal, between two commits. Meanwhile updates and
+//! answers go on.
+
+use super::StoreError;
+use super::checkpoint::{self, Checkpoint, Part};
+use super::journal::{self, Checked, Extent};
+use super::mark::Step;
+use super::recovery::lock;
+use super::start::{self, Zones};
+use super::table::Table;
+use super::tail::Reader;
+use crate::zone::Key;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What was checked, and what is wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Findings {
+    /// What was checked, in numbers; each a line.
+    pub checked: Vec<String>,
+    /// What is wrong; each a line.
+    pub faults: Vec<String>,
+}
+
+/// The files of a state directory.
+#[derive(Debug, Clone)]
+pub(super) struct Files {
+    dir: PathBuf,
+    /// The sequence number after the last durable commit; `None` where nobody writes.
+    end: Option<u64>,
+}
+
+/// Checks the state in `dir`, which no server uses.
+pub fn verify(dir: &Path) -> Result<Findings, StoreError> {
+    let _lock = lock(dir)?;
+    let files = Files::new(dir, None);
+    let mut findings = files.check();
+    let table = dir.join("table");
+    if !table.exists() {
+        findings.checked.push("table: none; the next start makes it".into());
+        return Ok(findings);
+    }
+    match Table::open(&table, 1 << 20) {
+        Ok(table) => {
+            files.compare(&table, &mut findings);
+            table.close();
+        }
+        Err(error) => findings.table_fault(&error.to_string()),
+    }
+    Ok(findings)
+}
+
+impl Findings {
+    pub(super) fn append(&mut self, more: Findings) {
+        self.checked.extend(more.checked);
+        self.faults.extend(more.faults);
+    }
+
+    pub(super) fn table_fault(&mut self, why: &str) {
+        self.faults.push(format!("table: {why}; the journal is what counts: the next start makes the table anew"));
+    }
+}
+
+impl Files {
+    pub(super) fn new(dir: &Path, end: Option<u64>) -> Files {
+        Files { dir: dir.to_owned(), end }
+    }
+
+    /// Checks the journal and the checkpoints.
+    pub(super) fn check(&self) -> Findings {
+        let mut findings = Findings::default();
+        if let Err(error) = self.check_into(&mut findings) {
+            findings.faults.push(error.to_string());
+        }
+        findings
+    }
+
+    fn check_into(&self, findings: &mut Findings) -> Result<(), StoreError> {
+        let checkpoints = checkpoint::list(&self.dir.join("checkpoint"))?;
+        let mut chains: BTreeMap<u64, _> = checkpoints.iter().map(|(seq, _)| (*seq, None)).collect();
+        let journal = journal::check(&self.dir.join("journal"), self.end, &mut chains)?;
+        let Checked { segments, octets, commits, first, last, torn, faults } = journal;
+        let range = first.map_or(String::new(), |first| format!(" ({first} to {last})"));
+        findings.checked.push(format!("journal: commits {commits}{range}, segments {segments}, octets {octets}"));
+        if let Some(path) = torn {
+            let path = path.display();
+            findings.checked.push(format!(
+                "journal: {path} ends in a write that was never finished nor answered; the next start cuts it off"
+            ));
+        }
+        findings.faults.extend(faults.iter().map(ToString::to_string));
+        for (seq, path) in checkpoints {
+            match check_checkpoint(&path, chains.get(&seq).copied().flatten()) {
+                Ok((zones, owners)) => findings
+                    .checked
+                    .push(format!("checkpoint {}: up to commit {seq}, zones {zones}, owners {owners}", path.display())),
+                // Two newer ones have come meanwhile.
+                Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => findings.faults.push(error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the table with what the newest checkpoint and the journal make of the zones up to the table's mark.
+    pub(super) fn compare(&self, table: &Table, findings: &mut Findings) {
+        let mark = table.mark();
+        if mark.is_filling() {
+            return findings.checked.push("table: it is being made from a checkpoint".into());
+        }
+        if mark.begun != mark.done {
+            let seq = mark.begun.seq;
+            let text = format!("table: not compared, for it holds commit {seq} in part; the next start finishes it");
+            return findings.checked.push(text);
+        }
+        let zones = match self.zones_at(mark.done) {
+            Ok(Some(zones)) => zones,
+            Ok(None) => {
+                let text =
+                    "table: not compared, for it is behind both checkpoints; the next start brings it up to them";
+                return findings.checked.push(text.into());
+            }
+            Err(error) => return findings.faults.push(format!("table: not compared: {error}")),
+        };
+        match table.compare(&zones) {
+            Ok(compared) => {
+                let (owners, zones, seq) = (compared.owners, zones.len(), mark.done.seq);
+                findings.checked.push(format!("table: up to commit {seq}, zones {zones}, owners {owners}"));
+                let more = compared.differences.saturating_sub(compared.told.len() as u64);
+                compared.told.iter().for_each(|line| findings.table_fault(line));
+                if more > 0 {
+                    findings.table_fault(&format!("{more} more differences"));
+                }
+            }
+            Err(error) => findings.table_fault(&error.to_string()),
+        }
+    }
+
+    /// The zones as they were after a commit; `None` where that is before what is kept.
+    fn zones_at(&self, at: Step) -> Result<Option<Zones>, StoreError> {
+        let mut zones = Zones::new();
+        let mut done = 0;
+        for (seq, path) in checkpoint::list(&self.dir.join("checkpoint"))? {
+            if seq <= at.seq
+                && let Ok(read) = Checkpoint::open(&path).and_then(start::read_checkpoint)
+            {
+                (zones, done) = (read, seq);
+                break;
+            }
+        }
+        let dir = self.dir.join("journal");
+        let damaged = |why: String| StoreError::Damaged { path: dir.clone(), offset: 0, why };
+        for Extent { path, first, end } in journal::extents(&dir, Some(at.seq + 1))? {
+            if end.is_some_and(|end| end <= done + 1) {
+                continue;
+            }
+            if first > done + 1 {
+                return match done {
+                    0 => Ok(None),
+                    _ => Err(damaged(format!("commit {} is missing", done + 1))),
+                };
+            }
+            let mut reader = Reader::open(&path)?;
+            while end.is_some_and(|end| reader.seq < end) {
+                let frame = reader.next()?;
+                if frame.seq == at.seq && frame.chain != at.chain {
+                    return Err(damaged("the table follows another journal".into()));
+                }
+                if frame.seq > done {
+                    start::apply(&mut zones, frame.seq, frame.payload).map_err(|error| damaged(error.to_string()))?;
+                    done = frame.seq;
+                }
+            }
+        }
+        match done == at.seq {
+            true => Ok(Some(zones)),
+            false => Err(damaged(format!("it ends before commit {}, which the table holds", at.seq))),
+        }
+    }
+}
+
+/// Reads a checkpoint to its end; `chain` is the journal's after its last commit. Returns its zones and owners.
+fn check_checkpoint(path: &Path, chain: Option<[u8; 16]>) -> Result<(u64, u64), StoreError> {
+    let checkpoint = Checkpoint::open(path)?;
+    if chain != Some(checkpoint.step.chain) {
+        return Err(checkpoint::broken(path, "the journal does not lead to its last commit"));
+    }
+    let (mut zones, mut owners) = (0, 0);
+    checkpoint.read::<StoreError>(|part| {
+        match part {
+            Part::Zone(_) => zones += 1,
+            Part::Owner { key, .. } => {
+                owners += 1;
+                Key::from_bytes(key).ok_or_else(|| checkpoint::broken(path, "a key is no name"))?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok((zones, owners))
+}
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;
