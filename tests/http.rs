@@ -11,6 +11,8 @@ mod clients;
 mod common;
 #[path = "http/home.rs"]
 mod home;
+#[path = "http/page.rs"]
+mod page;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

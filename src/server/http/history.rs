@@ -7,8 +7,8 @@ use super::Rooms;
 use super::json::Failure;
 use crate::server::writer::Request;
 use crate::store::Logged;
-use crate::wire::Name;
-use crate::zone::{Changes, KeyBuf, Serial, Zone};
+use crate::wire::{Name, Rtype};
+use crate::zone::{Changes, KeyBuf, Record, Serial, Zone};
 use axum::http::StatusCode;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -48,11 +48,21 @@ impl Event {
         Event { logged, omitted }
     }
 
+    /// The records that went and came. The SOA, which changes each time, is not among them.
+    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
+        let Changes { removed, added } = &self.logged.commit.changes;
+        removed.iter().chain(added).filter(|record| record.rtype != Rtype::SOA)
+    }
+
     /// Whether a record of this owner went or came.
     pub(super) fn touches(&self, owner: &KeyBuf) -> bool {
-        let Changes { removed, added } = &self.logged.commit.changes;
-        removed.iter().chain(added).any(|record| record.owner.as_bytes() == owner.as_bytes())
+        self.records().any(|record| is_of(record, owner))
     }
+}
+
+/// Whether it is this owner's, and not the SOA.
+pub(super) fn is_of(record: &Record, owner: &KeyBuf) -> bool {
+    record.rtype != Rtype::SOA && record.owner.as_bytes() == owner.as_bytes()
 }
 
 impl Rooms {

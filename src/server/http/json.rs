@@ -18,9 +18,9 @@ use tokio::time::timeout;
 /// Why something asked for by a program was not done: a status and `{"error": ...}`.
 #[derive(Debug)]
 pub(super) struct Failure {
-    status: StatusCode,
-    error: Cow<'static, str>,
-    header: Option<(HeaderName, HeaderValue)>,
+    pub(super) status: StatusCode,
+    pub(super) error: Cow<'static, str>,
+    pub(super) header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Failure {

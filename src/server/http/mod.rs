@@ -16,6 +16,7 @@ mod history;
 mod json;
 mod listing;
 mod login;
+mod page;
 mod parameters;
 mod slow;
 mod source;
@@ -143,6 +144,9 @@ impl Http {
 fn routes(rooms: Rooms) -> Router {
     let api = api::routes().into_iter();
     api.fold(Router::new(), |router, (path, answer)| router.route(path, answer))
+        .route("/", get(page::hosts))
+        .route("/host/{name}", get(page::host))
+        .route("/style.css", get(page::style))
         .route("/nic/update", any(dyndns2::answer))
         .route("/v3/update", any(dyndns2::answer))
         .route("/myip", get(|Source(source): Source| async move { format!("{source}\n") }))
