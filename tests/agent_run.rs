@@ -4,77 +4,18 @@
 
 mod common;
 
+use common::Server;
+use common::agent::{Agent, free, said, status};
 use common::client::Home;
-use common::house::{House, write_key};
-use common::{DEADLINE, Lines, Server};
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
-
-/// A running agent, killed when dropped.
-struct Agent {
-    child: Child,
-    output: Arc<Lines>,
-}
-
-impl Agent {
-    /// Starts it with `agent.toml` in this folder.
-    fn start(folder: &Path, config: &str) -> Agent {
-        write_key(&folder.join("laptop.key"));
-        std::fs::write(folder.join("agent.toml"), config).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dyndns"));
-        command.args(["agent", "--config", "agent.toml"]).current_dir(folder).stdin(Stdio::null());
-        command.env_remove("NOTIFY_SOCKET").env_remove("STATE_DIRECTORY");
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let output = Arc::new(Lines::default());
-        output.gather(child.stdout.take().unwrap());
-        output.gather(child.stderr.take().unwrap());
-        Agent { child, output }
-    }
-
-    fn wait_for(&self, text: &str) -> String {
-        let found = self.output.wait_for(DEADLINE, |line| line.contains(text));
-        found.unwrap_or_else(|| panic!("no `{text}` in:\n{}", self.output.text()))
-    }
-
-    fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
-    }
-
-    fn kill9(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.kill9();
-    }
-}
+use common::house::House;
+use std::net::SocketAddr;
+use std::process::Command;
 
 /// A target in the agent's configuration.
 fn target(name: &str, server: SocketAddr) -> String {
     format!(
         "[[target]]\nname = \"{name}\"\ntype = \"rfc2136\"\nserver = \"{server}\"\nkey-file = \"laptop.key\"\nzone = \"example.com\"\n"
     )
-}
-
-fn status(folder: &Path) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dyndns"));
-    let output = command.args(["agent", "--status", "--config", "agent.toml"]).current_dir(folder).output().unwrap();
-    said(&output)
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&[output.stdout.as_slice(), output.stderr.as_slice()].concat()).into_owned()
-}
-
-/// An address where nothing listens now.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 const HOSTS: &str = "[[host]]\nname = \"r.example.com\"\n[[host]]\nname = \"nas.example.com\"\nderived = \"::53\"\n";
@@ -125,7 +66,7 @@ fn a_reload_takes_a_new_configuration_and_a_broken_one_changes_nothing() {
     agent.wait_for("host updated target=home host=r.example.com address=192.0.2.9");
     agent.signal("TERM");
     agent.wait_for("stopped signal=\"SIGTERM\"");
-    assert!(agent.child.wait().unwrap().success());
+    assert!(agent.wait().success());
 }
 
 #[test]

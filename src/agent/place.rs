@@ -16,23 +16,19 @@ pub struct Place {
 impl Place {
     /// Where DNS is asked (RFC 1035 section 4.2).
     pub const DNS: u16 = 53;
-}
 
-impl FromStr for Place {
-    type Err = String;
-
-    /// Reads `HOST`, `HOST:PORT`, an address or `[ADDRESS]:PORT`; without a port it is that of DNS.
-    fn from_str(text: &str) -> Result<Place, String> {
+    /// Reads `HOST`, `HOST:PORT`, an address or `[ADDRESS]:PORT`; without a port it is `usual`.
+    pub fn parse(text: &str, usual: u16) -> Result<Place, String> {
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
         if let Ok(address) = bare.parse::<IpAddr>() {
-            return Ok(Place { host: address.to_string(), port: Place::DNS });
+            return Ok(Place { host: address.to_string(), port: usual });
         }
         if let Ok(address) = text.parse::<SocketAddr>() {
             return Ok(address.into());
         }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) => (host, port.parse().ok()),
-            None => (text, Some(Place::DNS)),
+            None => (text, Some(usual)),
         };
         let name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
         match port.filter(|_| !host.is_empty() && host.chars().all(name) && host.chars().any(char::is_alphabetic)) {
@@ -42,6 +38,15 @@ impl FromStr for Place {
                  2001:db8::53 or [2001:db8::53]:5300"
             )),
         }
+    }
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    /// Reads a DNS server.
+    fn from_str(text: &str) -> Result<Place, String> {
+        Place::parse(text, Place::DNS)
     }
 }
 

@@ -6,11 +6,12 @@ use crate::agent::plan::{Host, Observed, Rule, derived, wanted};
 use crate::agent::source::{Agreement, Source};
 use crate::config;
 use crate::error::Error;
-use crate::link::bring::{Outcome, bring};
+use crate::link::bring::{Outcome, Step, bring};
 use crate::link::source::find;
 use crate::link::target::Remote;
 use crate::wire::{Name, Ttl};
 use clap::Args;
+use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -101,10 +102,11 @@ impl Update {
         };
         let hosts: Vec<Host> = std::iter::once(Host { name: host, rule: Rule::Same }).chain(derived).collect();
         let mut printed = Ok(());
-        let mut tell = |step: crate::link::bring::Step<'_>| {
-            let text = step.to_string();
-            if printed.is_ok() && !text.is_empty() {
-                printed = super::print(&text);
+        // A person waits for each step; a log wants what came of it.
+        let watched = std::io::stdout().is_terminal();
+        let mut tell = |step: Step<'_>| {
+            if printed.is_ok() && (watched || !matches!(step, Step::Writing(_))) {
+                printed = super::print(&step.to_string());
             }
         };
         let Outcome { fault, .. } = bring(&remote, &wanted(&hosts, observed, &[]), &mut tell).await;

@@ -1,15 +1,17 @@
-//! The tables of the agent's options: the one place where each is declared.
+//! The tables of the agent's options: the one place where each is declared, and long, for each has its entry.
 
-use super::agent::NotifyConfig;
 use super::file::{Preset, Setting};
+use super::settings::address;
 use super::{LogFormat, LogLevel};
 use crate::agent::address::Special;
 use crate::agent::place::Place;
 use crate::agent::plan::{Rule, derived};
 use crate::agent::source::{Source, protected};
 use crate::wire::Name;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The whole file, each value valid in itself.
 #[derive(Default)]
@@ -31,7 +33,29 @@ pub(super) struct AgentSettings {
     pub(super) log_file: Option<PathBuf>,
     pub(super) log_format: LogFormat,
     pub(super) log_level: LogLevel,
-    pub(super) notify: NotifyConfig,
+    pub(super) notify: NotifySettings,
+    pub(super) http: Option<DoorSettings>,
+}
+
+/// `[agent.notify]`.
+#[derive(Default)]
+pub(super) struct NotifySettings {
+    pub(super) at: usize,
+    pub(super) command: Option<String>,
+    pub(super) webhook: Option<String>,
+    pub(super) mail_to: Option<String>,
+    pub(super) mail_from: Option<String>,
+    pub(super) mail_server: Option<Place>,
+    pub(super) mail_user: Option<String>,
+    pub(super) mail_password_file: Option<PathBuf>,
+}
+
+/// `[agent.http]`.
+#[derive(Default)]
+pub(super) struct DoorSettings {
+    pub(super) at: usize,
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) token_file: Option<PathBuf>,
 }
 
 /// One `[[target]]`.
@@ -44,12 +68,20 @@ pub(super) struct TargetSettings {
     pub(super) key_file: Option<PathBuf>,
     pub(super) zone: Option<Name>,
     pub(super) ttl: Option<u32>,
+    pub(super) url: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) zone_id: Option<String>,
+    pub(super) endpoint: Option<String>,
+    pub(super) verify_after: Vec<Duration>,
 }
 
 /// The kinds of targets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Rfc2136,
+    Dyndns2,
+    Route53,
 }
 
 /// One `[[host]]`.
@@ -187,14 +219,24 @@ pub(super) const AGENT_OPTIONS: &[Setting<AgentSettings>] = &[
         doc: "Who is told when addresses were written, when a target has failed for a quarter of an hour, and when it \
               works again.",
         set: |agent, field| {
-            agent.notify = field.table(NOTIFY_OPTIONS)?;
+            agent.notify = NotifySettings { at: field.at, ..field.table(NOTIFY_OPTIONS)? };
+            Ok(())
+        },
+    },
+    Setting {
+        name: "http",
+        form: "[agent.http] table",
+        default: Preset::Words("none"),
+        doc: "A page that shows the hosts, and POST /check, which checks now and answers with the result.",
+        set: |agent, field| {
+            agent.http = Some(DoorSettings { at: field.at, ..field.table(DOOR_OPTIONS)? });
             Ok(())
         },
     },
 ];
 
 /// In `[agent.notify]`.
-pub(super) const NOTIFY_OPTIONS: &[Setting<NotifyConfig>] = &[
+pub(super) const NOTIFY_OPTIONS: &[Setting<NotifySettings>] = &[
     Setting {
         name: "command",
         form: "text",
@@ -216,6 +258,82 @@ pub(super) const NOTIFY_OPTIONS: &[Setting<NotifyConfig>] = &[
             Ok(())
         },
     },
+    Setting {
+        name: "mail-to",
+        form: "mail address",
+        default: Preset::Words("no mail is sent"),
+        doc: "Who gets the same by mail.",
+        set: |notify, field| {
+            notify.mail_to = Some(field.text()?.to_string());
+            Ok(())
+        },
+    },
+    Setting {
+        name: "mail-from",
+        form: "mail address",
+        default: Preset::Words("mail-to"),
+        doc: "Whom the mail is from.",
+        set: |notify, field| {
+            notify.mail_from = Some(field.text()?.to_string());
+            Ok(())
+        },
+    },
+    Setting {
+        name: "mail-server",
+        form: "\"HOST\" or \"HOST:PORT\"",
+        default: Preset::Words("localhost:25"),
+        doc: "Where mail is handed over: at port 465 by TLS, elsewhere by STARTTLS and at port 587 unless it is told; on \
+              this machine in the clear.",
+        set: |notify, field| {
+            notify.mail_server = Some(field.parse(|text| Place::parse(text, 587))?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "mail-user",
+        form: "text",
+        default: Preset::Words("no log-in"),
+        doc: "The user at the mail server.",
+        set: |notify, field| {
+            notify.mail_user = Some(field.text()?.to_string());
+            Ok(())
+        },
+    },
+    Setting {
+        name: "mail-password-file",
+        form: "path",
+        default: Preset::Words("must be written with mail-user"),
+        doc: "A file with the password and nothing else.",
+        set: |notify, field| {
+            notify.mail_password_file = Some(field.path()?);
+            Ok(())
+        },
+    },
+];
+
+/// In `[agent.http]`.
+pub(super) const DOOR_OPTIONS: &[Setting<DoorSettings>] = &[
+    Setting {
+        name: "listen",
+        form: "\"ADDRESS:PORT\"",
+        default: Preset::Words("must be written"),
+        doc: "Where HTTP is listened on, without encryption: on this machine.",
+        set: |door, field| {
+            door.listen = Some(field.parse(address)?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "token-file",
+        form: "path",
+        default: Preset::Words("must be written"),
+        doc: "A file with the token and nothing else, at least 16 characters: a bearer's token, or the password of a \
+              browser's log-in.",
+        set: |door, field| {
+            door.token_file = Some(field.path()?);
+            Ok(())
+        },
+    },
 ];
 
 /// In `[[target]]`.
@@ -232,11 +350,13 @@ pub(super) const TARGET_OPTIONS: &[Setting<TargetSettings>] = &[
     },
     Setting {
         name: "type",
-        form: "\"rfc2136\"",
+        form: "\"rfc2136\", \"dyndns2\" or \"route53\"",
         default: Preset::Words("must be written"),
-        doc: "How it is written to: by RFC 2136 (dyndns, BIND, Knot, PowerDNS and others).",
+        doc: "How it is written to: by RFC 2136 (dyndns, BIND, Knot, PowerDNS and others), by a provider's dyndns2 URL, \
+              or at Amazon Route 53 with the usual AWS credentials.",
         set: |target, field| {
-            target.kind = Some(field.word(&[("rfc2136", Kind::Rfc2136)])?);
+            let words = [("rfc2136", Kind::Rfc2136), ("dyndns2", Kind::Dyndns2), ("route53", Kind::Route53)];
+            target.kind = Some(field.word(&words)?);
             Ok(())
         },
     },
@@ -244,7 +364,8 @@ pub(super) const TARGET_OPTIONS: &[Setting<TargetSettings>] = &[
         name: "server",
         form: "\"HOST\", \"HOST:PORT\", an address",
         default: Preset::Words("the primary that the zone's SOA record names"),
-        doc: "The zone's primary server.",
+        doc: "The zone's primary server; with dyndns2, the name server that is asked what is held, without it those \
+              of the zone.",
         set: |target, field| {
             target.server = Some(field.parse(str::parse::<Place>)?);
             Ok(())
@@ -273,10 +394,70 @@ pub(super) const TARGET_OPTIONS: &[Setting<TargetSettings>] = &[
     Setting {
         name: "ttl",
         form: "0 to 604800 (seconds)",
-        default: Preset::Words("60"),
-        doc: "How long others may keep an address that is written.",
+        default: Preset::Words("60, at Route 53 30"),
+        doc: "How long others may keep an address that is written. With dyndns2 the provider decides.",
         set: |target, field| {
             target.ttl = Some(field.number(0..=604_800)?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "url",
+        form: "URL",
+        default: Preset::Words("must be written for dyndns2"),
+        doc: "The provider's update URL, such as https://members.example.com/nic/update.",
+        set: |target, field| {
+            target.url = Some(field.parse(|url| protected(url).map(str::to_string))?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "user",
+        form: "text",
+        default: Preset::Words("must be written for dyndns2"),
+        doc: "The user at the provider.",
+        set: |target, field| {
+            target.user = Some(field.text()?.to_string());
+            Ok(())
+        },
+    },
+    Setting {
+        name: "password-file",
+        form: "path",
+        default: Preset::Words("must be written for dyndns2"),
+        doc: "A file with the password and nothing else.",
+        set: |target, field| {
+            target.password_file = Some(field.path()?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "zone-id",
+        form: "text",
+        default: Preset::Words("found by the name of the zone"),
+        doc: "The hosted zone at Route 53, where several have one name or the credentials may not list them.",
+        set: |target, field| {
+            target.zone_id = Some(field.text()?.to_string());
+            Ok(())
+        },
+    },
+    Setting {
+        name: "endpoint",
+        form: "URL",
+        default: Preset::Words("Amazon's"),
+        doc: "Where the API of Route 53 is.",
+        set: |target, field| {
+            target.endpoint = Some(field.parse(|url| protected(url).map(str::to_string))?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "verify-after",
+        form: "list of seconds, 0 to 3600",
+        default: Preset::Toml("[5, 10, 60, 120]"),
+        doc: "When to look whether a change shows, with dyndns2 and at Route 53, counted from the change.",
+        set: |target, field| {
+            target.verify_after = field.list(|item| Ok(Duration::from_secs(item.number::<u32>(0..=3600)?.into())))?;
             Ok(())
         },
     },

@@ -24,7 +24,8 @@ mod zones;
 #[cfg(test)]
 mod tests;
 
-pub use agent::{AgentConfig, DEFAULT_FILE as AGENT_FILE, NotifyConfig, TargetConfig, agent_manual};
+pub use agent::agent_manual;
+pub use agent::{AgentConfig, DEFAULT_FILE as AGENT_FILE, DoorConfig, MailConfig, NotifyConfig, TargetConfig};
 pub use http::{HttpConfig, HttpUser};
 pub use journal::JournalConfig;
 pub use key_files::{KeyDirectory, KeyFile, key_of_file};

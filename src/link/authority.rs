@@ -97,3 +97,28 @@ pub async fn connect(
     }
     Err(last)
 }
+
+/// A session with a name server of the zone of `host`, to read from: one of its NS records, or else its primary, which
+/// may be hidden.
+pub async fn reader(host: &Name) -> Result<Target, Fault> {
+    let (zone, primary) = primary(host).await?;
+    let mut places = Vec::new();
+    for resolver in config::resolvers() {
+        let resolver = Server::new(resolver, None, Clock::System);
+        let Ok(reply) = resolver.resolve(&zone, Rtype::NS).await else { continue };
+        let Ok(answer) = resolver.parse(&reply) else { continue };
+        let records = answer.section(Section::Answer).filter(|record| record.rtype == Rtype::NS);
+        let names = records.filter_map(|record| Name::read(&reply, record.rdata_at).ok());
+        places.extend(names.map(|(name, _)| Place { host: name.to_string(), port: Place::DNS }));
+        break;
+    }
+    places.push(primary);
+    let mut last = Fault::new(format!("cannot find a name server of {zone}"));
+    for place in places {
+        match connect(&place, None, None, host, Ttl::new(0)).await {
+            Ok(target) => return Ok(target),
+            Err(fault) => last = fault,
+        }
+    }
+    Err(last)
+}

@@ -78,7 +78,7 @@ async fn bring_zone(
         return Ok(changes);
     }
     tell(Step::Writing(&changes));
-    let receipt = target.write(changes.clone()).await?;
+    let receipt = target.write(changes.clone(), wanted).await?;
     target.verify(&receipt).await?;
     tell(Step::Shown(&changes));
     Ok(changes)
@@ -90,7 +90,7 @@ impl fmt::Display for Step<'_> {
         match self {
             Step::Found(target) => writeln!(f, "{target}"),
             Step::Nothing => f.write_str("nothing to change\n"),
-            Step::Writing(_) => Ok(()),
+            Step::Writing(changes) => writeln!(f, "writing {} addresses", changes.len()),
             Step::Shown(changes) => {
                 changes.iter().try_for_each(|change| writeln!(f, "{} is now {}", change.name, change.address))
             }

@@ -3,8 +3,10 @@
 pub mod agent;
 pub mod authority;
 pub mod bring;
+pub mod dyndns2;
 pub mod http;
 pub mod rfc2136;
+pub mod route53;
 pub mod source;
 pub mod target;
 

@@ -5,7 +5,9 @@
 
 use super::Fault;
 use super::authority;
+use super::dyndns2;
 use super::rfc2136;
+use super::route53;
 use super::source::Home;
 use crate::agent::place::Place;
 use crate::agent::plan::{Change, Held};
@@ -27,6 +29,10 @@ pub enum Remote {
         /// The TTL of what is written.
         ttl: Ttl,
     },
+    /// A provider that speaks dyndns2.
+    Dyndns2(dyndns2::Provider),
+    /// Amazon Route 53.
+    Route53(route53::Account),
 }
 
 /// A target at work, for the hosts of one zone.
@@ -34,6 +40,10 @@ pub enum Remote {
 pub enum Target {
     /// RFC 2136.
     Rfc2136(rfc2136::Target),
+    /// A provider that speaks dyndns2.
+    Dyndns2(Box<dyndns2::Target>),
+    /// Amazon Route 53.
+    Route53(Box<route53::Target>),
 }
 
 /// What a target acknowledged.
@@ -41,37 +51,54 @@ pub enum Target {
 pub enum Receipt {
     /// RFC 2136.
     Rfc2136(rfc2136::Receipt),
+    /// A provider that speaks dyndns2.
+    Dyndns2(dyndns2::Receipt),
+    /// Amazon Route 53.
+    Route53(route53::Receipt),
 }
 
 impl Remote {
     /// Finds where the hosts are, each in the target of its zone.
     pub async fn open(&self, hosts: &[Name]) -> Result<Vec<(Target, Vec<Name>)>, Fault> {
+        let mut open: Vec<(Target, Vec<Name>)> = Vec::new();
+        for host in hosts {
+            // Names beside each other are in one zone, unless one is the apex of another.
+            let beside = |names: &[Name]| names.iter().any(|name| name.parent() == host.parent());
+            if let Some((_, names)) = open.iter_mut().find(|(_, names)| self.has_one_zone() || beside(names)) {
+                names.push(*host);
+                continue;
+            }
+            let target = self.open_one(host).await?;
+            match open.iter_mut().find(|(known, _)| known.to_string() == target.to_string()) {
+                Some((_, names)) => names.push(*host),
+                None => open.push((target, vec![*host])),
+            }
+        }
+        Ok(open)
+    }
+
+    fn has_one_zone(&self) -> bool {
+        match self {
+            Remote::Rfc2136 { zone, .. } => zone.is_some(),
+            Remote::Dyndns2(_) => false,
+            Remote::Route53(account) => account.zone.is_some() || account.zone_id.is_some(),
+        }
+    }
+
+    async fn open_one(&self, host: &Name) -> Result<Target, Fault> {
         match self {
             Remote::Rfc2136 { server, key, zone, ttl } => {
-                let mut open: Vec<(rfc2136::Target, Vec<Name>)> = Vec::new();
-                for host in hosts {
-                    // Names beside each other are in one zone, unless one is the apex of another.
-                    let beside = |names: &[Name]| names.iter().any(|name| name.parent() == host.parent());
-                    let known = open.iter_mut().find(|(_, names)| zone.is_some() || beside(names));
-                    if let Some((_, names)) = known {
-                        names.push(*host);
-                        continue;
+                let (zone, place) = match (server, zone) {
+                    (Some(server), zone) => (*zone, server.clone()),
+                    (None, zone) => {
+                        let (found, place) = authority::primary(zone.as_ref().unwrap_or(host)).await?;
+                        (Some(found), place)
                     }
-                    let (zone, place) = match (server, zone) {
-                        (Some(server), zone) => (*zone, server.clone()),
-                        (None, zone) => {
-                            let (found, place) = authority::primary(zone.as_ref().unwrap_or(host)).await?;
-                            (Some(found), place)
-                        }
-                    };
-                    let target = authority::connect(&place, key.as_ref(), zone, host, *ttl).await?;
-                    match open.iter_mut().find(|(known, _)| known.zone() == target.zone()) {
-                        Some((_, names)) => names.push(*host),
-                        None => open.push((target, vec![*host])),
-                    }
-                }
-                Ok(open.into_iter().map(|(target, names)| (Target::Rfc2136(target), names)).collect())
+                };
+                Ok(Target::Rfc2136(authority::connect(&place, key.as_ref(), zone, host, *ttl).await?))
             }
+            Remote::Dyndns2(provider) => Ok(Target::Dyndns2(Box::new(dyndns2::Target::open(provider, host).await?))),
+            Remote::Route53(account) => Ok(Target::Route53(Box::new(account.open(host).await?))),
         }
     }
 
@@ -89,6 +116,7 @@ impl Remote {
                 };
                 Ok(Some(Home { server, key: key.clone(), zone }))
             }
+            Remote::Dyndns2(_) | Remote::Route53(_) => Ok(None),
         }
     }
 }
@@ -98,13 +126,18 @@ impl Target {
     pub async fn current(&self, hosts: &[Name]) -> Result<Vec<Held>, Fault> {
         match self {
             Target::Rfc2136(target) => Ok(target.current(hosts).await?),
+            Target::Dyndns2(target) => target.current(hosts).await,
+            Target::Route53(target) => target.current(hosts).await,
         }
     }
 
-    /// Writes all changes in one go, so that an old address is never gone before the new one is in.
-    pub async fn write(&self, changes: Vec<Change>) -> Result<Receipt, Fault> {
+    /// Writes all changes in one go, so that an old address is never gone before the new one is in. They are a part of
+    /// what is `wanted`.
+    pub async fn write(&self, changes: Vec<Change>, wanted: &[Change]) -> Result<Receipt, Fault> {
         match self {
             Target::Rfc2136(target) => Ok(Receipt::Rfc2136(target.write(changes).await?)),
+            Target::Dyndns2(target) => Ok(Receipt::Dyndns2(target.write(changes, wanted).await?)),
+            Target::Route53(target) => Ok(Receipt::Route53(target.write(changes).await?)),
         }
     }
 
@@ -112,6 +145,10 @@ impl Target {
     pub async fn verify(&self, receipt: &Receipt) -> Result<(), Fault> {
         match (self, receipt) {
             (Target::Rfc2136(target), Receipt::Rfc2136(receipt)) => Ok(target.verify(receipt).await?),
+            (Target::Dyndns2(target), Receipt::Dyndns2(receipt)) => target.verify(receipt).await,
+            (Target::Route53(target), Receipt::Route53(receipt)) => target.verify(receipt).await,
+            // A receipt is asked after where it was given.
+            _ => Ok(()),
         }
     }
 }
@@ -121,6 +158,8 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Rfc2136(target) => write!(f, "zone {} at {}", target.zone(), target.server().address()),
+            Target::Dyndns2(target) => target.fmt(f),
+            Target::Route53(target) => target.fmt(f),
         }
     }
 }

@@ -9,6 +9,7 @@
     reason = "each test uses a part of this, and in a test a panic is the failure to be seen"
 )]
 
+pub(crate) mod agent;
 pub(crate) mod client;
 pub(crate) mod exchange;
 pub(crate) mod house;

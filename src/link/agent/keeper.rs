@@ -131,12 +131,6 @@ impl Keeper {
     fn ended(&self, outcome: Outcome, backoff: Backoff) -> Report {
         let Outcome { shown, right, pending, fault } = outcome;
         let target = &self.target.name;
-        for change in &shown {
-            tracing::info!(%target, host = %change.name, address = %change.address, "host updated");
-        }
-        if shown.is_empty() && fault.is_none() {
-            tracing::debug!(%target, "nothing to change");
-        }
         let mut chance = [0; 4];
         // Without chance the wait is the shortest of its step.
         let _ = getrandom::fill(&mut chance);
@@ -148,6 +142,13 @@ impl Keeper {
             let news = memory.ended(now, &right, &pending, fault.clone(), backoff, chance);
             (news, memory.failures, memory.retry_at.map_or(0, |at| at.saturating_sub(now)), before)
         });
+        // What is told is on disk.
+        for change in &shown {
+            tracing::info!(%target, host = %change.name, address = %change.address, "host updated");
+        }
+        if shown.is_empty() && fault.is_none() {
+            tracing::debug!(%target, "nothing to change");
+        }
         match &fault {
             Some(fault) => {
                 tracing::warn!(%target, failures, retry_in = retry, "target not brought up to date: {fault}")

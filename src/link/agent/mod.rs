@@ -4,6 +4,7 @@
 mod changes;
 mod keeper;
 mod notice;
+mod page;
 mod state;
 
 pub use state::remembered;
@@ -17,6 +18,7 @@ use crate::error::Error;
 use crate::sys::notify::Notify;
 use changes::Changes;
 use keeper::{Keeper, Order};
+use page::{Check, Checked, Door};
 use state::State;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,13 +47,21 @@ async fn agent(mut config: AgentConfig, reload: impl Fn() -> Result<AgentConfig,
     // Before the first look, so that no change falls between.
     let mut changes = Changes::new();
     let mut watch = Watch::start(&config, &state);
+    let (checks, mut asked) = mpsc::channel(8);
+    let mut door = open(&config, &state, &checks)?;
     notify.ready();
     tracing::info!(targets = config.targets.len(), check_every = config.check_every.as_secs(), "agent started");
     let end = loop {
         tokio::select! {
             // Whatever else is heard cuts it short and begins it anew.
-            () = watch.look_and_wait(&config) => {}
+            keepers = watch.look_and_wait(&config) => {
+                if keepers == Keepers::Fewer {
+                    watch.end().await;
+                    watch = Watch::start(&config, &state);
+                }
+            }
             () = changes.next() => tracing::info!("the addresses of this machine have changed"),
+            Some(check) = asked.recv() => watch.asked.push(check),
             _ = hangup.recv() => {
                 notify.reloading();
                 match reload() {
@@ -61,6 +71,14 @@ async fn agent(mut config: AgentConfig, reload: impl Fn() -> Result<AgentConfig,
                         }
                         // What was under way is pending, and the new keepers take it up.
                         watch.end().await;
+                        if new.http != config.http {
+                            door.abort_all();
+                            while door.join_next().await.is_some() {}
+                            match open(&new, &state, &checks) {
+                                Ok(new) => door = new,
+                                Err(error) => tracing::error!("there is no page: {error}"),
+                            }
+                        }
                         config = new;
                         watch = Watch::start(&config, &state);
                         tracing::info!(targets = config.targets.len(), "configuration reloaded");
@@ -78,6 +96,26 @@ async fn agent(mut config: AgentConfig, reload: impl Fn() -> Result<AgentConfig,
     Ok(())
 }
 
+/// Opens the page, where there is to be one.
+fn open(config: &AgentConfig, state: &Arc<State>, checks: &mpsc::Sender<Check>) -> Result<JoinSet<()>, Error> {
+    let mut tasks = JoinSet::new();
+    if let Some(config) = &config.http {
+        let door = Door::bind(config)?;
+        if let Some(address) = door.address() {
+            tracing::info!(%address, "listening on HTTP");
+        }
+        tasks.spawn(door.serve(Arc::clone(state), checks.clone()));
+    }
+    Ok(tasks)
+}
+
+/// Whether all keepers are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keepers {
+    All,
+    Fewer,
+}
+
 /// The keepers of one configuration.
 struct Watch {
     state: Arc<State>,
@@ -86,6 +124,8 @@ struct Watch {
     keepers: JoinSet<()>,
     /// What was found last; `None` before the first look.
     found: Option<Observed>,
+    /// Who asks for a check now.
+    asked: Vec<Check>,
 }
 
 impl Watch {
@@ -108,7 +148,8 @@ impl Watch {
             };
             keepers.spawn(keeper.run());
         }
-        Watch { state: Arc::clone(state), clock: Clock::System, orders, keepers, found: None }
+        let (state, clock) = (Arc::clone(state), Clock::System);
+        Watch { state, clock, orders, keepers, found: None, asked: Vec::new() }
     }
 
     /// Ends the keepers.
@@ -118,9 +159,21 @@ impl Watch {
     }
 
     /// Looks for addresses, orders the keepers to compare, and returns when it is time to look again.
-    async fn look_and_wait(&mut self, config: &AgentConfig) {
+    async fn look_and_wait(&mut self, config: &AgentConfig) -> Keepers {
         self.look(config).await;
-        tokio::time::sleep(config.check_every).await;
+        let mut keepers = Keepers::All;
+        let pause = tokio::time::sleep(config.check_every);
+        let mut pause = std::pin::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => return keepers,
+                Some(Err(defect)) = self.keepers.join_next() => {
+                    // The others go on meanwhile; what it had to write is pending.
+                    tracing::error!("a keeper ended by a defect; it is begun anew at the next check: {defect}");
+                    keepers = Keepers::Fewer;
+                }
+            }
+        }
     }
 
     async fn look(&mut self, config: &AgentConfig) {
@@ -135,10 +188,27 @@ impl Watch {
             (memory.v4, memory.v6) = (observed.v4, observed.v6);
             (memory.checked, memory.next) = (Some(now), Some(now.saturating_add(config.check_every.as_secs())));
         });
+        // Nothing is awaited from here on: who asked is not forgotten where something else is heard.
+        let asked = std::mem::take(&mut self.asked);
+        let mut replies = Vec::new();
         for sender in &self.orders {
-            let (reply, _) = oneshot::channel();
+            let (reply, result) = oneshot::channel();
+            replies.push(result);
             // A keeper that is behind has newer orders waiting.
-            let _ = sender.try_send(Order { observed, urgent: false, reply });
+            let _ = sender.try_send(Order { observed, urgent: !asked.is_empty(), reply });
+        }
+        if !asked.is_empty() {
+            self.keepers.spawn(async move {
+                let mut reports = Vec::new();
+                for reply in replies {
+                    reports.extend(reply.await.ok());
+                }
+                let checked = Checked { observed, notes, reports };
+                for check in asked {
+                    // Who asked may be gone.
+                    let _ = check.send(checked.clone());
+                }
+            });
         }
     }
 }

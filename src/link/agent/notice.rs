@@ -1,11 +1,17 @@
 //! Tells somebody that addresses have changed, that a target keeps failing, or that it works again: by a command, a
-//! webhook or both. What cannot be told is logged; nothing waits for it.
+//! webhook and mail. What cannot be told is logged; nothing waits for it.
 
 use super::keeper::{Event, Report};
-use crate::config::NotifyConfig;
+use crate::agent::place::Place;
+use crate::config::{MailConfig, NotifyConfig};
 use crate::link::Fault;
 use crate::link::http::{Ask, Family, Http};
+use lettre::message::Mailbox;
+use lettre::message::header::ContentType;
+use lettre::transport::smtp::{self, authentication::Credentials};
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use serde::Serialize;
+use std::net::IpAddr;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -33,6 +39,8 @@ struct Host {
 
 /// How long a command may take.
 const COMMAND: Duration = Duration::from_secs(30);
+/// How long each step of handing over a mail may take.
+const MAIL: Duration = Duration::from_secs(30);
 
 /// Tells of events, one after the other, until none can come any more.
 pub(super) async fn tell(config: NotifyConfig, mut events: mpsc::UnboundedReceiver<Event>) {
@@ -43,6 +51,9 @@ pub(super) async fn tell(config: NotifyConfig, mut events: mpsc::UnboundedReceiv
         }
         if let Some(url) = &config.webhook {
             log("webhook", &notice, post(url, &notice).await);
+        }
+        if let Some(mail) = &config.mail {
+            log("mail", &notice, send(mail, &notice).await);
         }
     }
 }
@@ -92,6 +103,32 @@ async fn run(words: &str, notice: &Notice) -> Result<(), Fault> {
     let status = timeout(COMMAND, child.wait()).await.map_err(|_| Fault::new("it did not end within 30 s"))?;
     let status = status.map_err(cannot)?;
     if status.success() { Ok(()) } else { Err(Fault(format!("it failed: {status}"))) }
+}
+
+/// Sends the notice by mail.
+async fn send(mail: &MailConfig, notice: &Notice) -> Result<(), Fault> {
+    let mailbox = |text: &str| {
+        let wrong = |error| Fault(format!("`{text}` is no mail address: {error}"));
+        text.parse::<Mailbox>().map_err(wrong)
+    };
+    let message = Message::builder().from(mailbox(&mail.from)?).to(mailbox(&mail.to)?);
+    let subject = format!("dyndns: {} {}", notice.target, notice.event);
+    let message = message.subject(subject).header(ContentType::TEXT_PLAIN).body(format!("{}\n", notice.text));
+    let message = message.map_err(|error| Fault(format!("cannot write a mail: {error}")))?;
+    let Place { host, port } = &mail.server;
+    let cannot = |error: smtp::Error| Fault(format!("cannot hand mail to {}: {error}", mail.server));
+    let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let builder = match port {
+        _ if here => AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host),
+        465 => AsyncSmtpTransport::<Tokio1Executor>::relay(host).map_err(cannot)?,
+        _ => AsyncSmtpTransport::<Tokio1Executor>::starttls_relay(host).map_err(cannot)?,
+    };
+    let builder = match &mail.login {
+        Some((user, password)) => builder.credentials(Credentials::new(user.clone(), password.to_string())),
+        None => builder,
+    };
+    let transport = builder.port(*port).timeout(Some(MAIL)).build();
+    transport.send(message).await.map(drop).map_err(cannot)
 }
 
 /// Posts the notice as JSON.
