@@ -200,19 +200,23 @@ impl Exchange {
         self.conclude(peer, bytes, signer, &outcome, buffer)
     }
 
-    /// Counts and logs a refused update. What strangers send is logged only so often.
+    /// Counts and logs a refused update. What strangers send is logged only so often; and where the disk fails, the log
+    /// may be on that disk.
     fn refused(&self, peer: Peer, zone: Option<Name>, key: Option<Name>, refusal: &Refusal) {
         self.metrics.count_refusal(refusal.rcode());
+        let bounded = key.is_none() || matches!(refusal, Refusal::Storage);
+        if bounded && !self.quiet.allows(self.clock.now()) {
+            return;
+        }
         let zone = zone.map_or("-".to_string(), |zone| zone.to_string());
         match key {
             Some(key) => tracing::warn!(
                 %zone, key = %format_args!("{key:#}"), source = %peer.address.ip(), rcode = %refusal.rcode(),
                 "update refused: {refusal}"
             ),
-            None if self.quiet.allows(self.clock.now()) => {
+            None => {
                 tracing::warn!(%zone, source = %peer.address.ip(), rcode = %refusal.rcode(), "update refused: {refusal}");
             }
-            None => {}
         }
     }
 }

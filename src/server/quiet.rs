@@ -1,9 +1,9 @@
-//! A bound on the log lines that strangers can cause.
+//! A bound on the log lines that strangers can cause, and a failing disk.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-/// How many lines about unauthenticated requests are written each second.
+/// How many such lines are written each second.
 const LINES: u32 = 10;
 
 /// Lets so many lines pass each second; the next second's first line tells how many did not.
@@ -35,7 +35,7 @@ impl Quiet {
             suppressed
         };
         if suppressed > 0 {
-            tracing::warn!(suppressed, "refusals of unsigned or wrongly signed requests not logged");
+            tracing::warn!(suppressed, "refusals not logged");
         }
         true
     }

@@ -7,13 +7,14 @@
 use super::publish::Published;
 use crate::clock::Clock;
 use crate::query::{Limits, View};
-use crate::store::{Actor, Commit, CommitKind, Findings, Logged, Store};
+use crate::store::{Actor, Commit, CommitKind, Findings, Logged, Store, StoreError};
 use crate::sys;
 use crate::tsig::Keyring;
 use crate::update::policy::Rights;
 use crate::update::{Refusal, UpdateMessage, apply_update};
 use crate::wire::{Name, Rtype};
 use crate::zone::{Changes, Draft, KeyBuf, Record, Serial, Zone, ZoneError, ZoneSet, seed};
+use std::mem::Discriminant;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -137,6 +138,9 @@ const GROUP: usize = 1024;
 /// event loop's threads, so many to each task, while the writer turns to the next group.
 const ANSWERS: usize = 32;
 
+/// After so many seconds it is told again that nothing can be stored.
+const TELL_AGAIN: u64 = 10;
+
 /// What a group of so many records took on its way, as records, octets of the journal and the old zone, is worth giving
 /// back to the system: with a million hosts, about 120 of 300 megabytes.
 const LARGE: usize = 100_000;
@@ -147,8 +151,8 @@ pub(crate) type Queue = mpsc::Sender<Request>;
 /// The writer, on a thread of its own.
 pub(crate) struct Writer<S> {
     store: S,
-    /// Whether the last append failed.
-    failing: bool,
+    /// Where appends fail: when that was last told, and of which kind the error was.
+    failing: Option<(u64, Discriminant<StoreError>)>,
     published: Arc<Published>,
     clock: Clock,
     /// Where answers are signed and sent that are too many for the writer itself.
@@ -170,7 +174,7 @@ impl<S: Store + 'static> Writer<S> {
     pub(crate) fn new(store: S, published: Arc<Published>, view: View, rights: Rights, clock: Clock) -> Writer<S> {
         published.set_view(view);
         published.set_rights(rights);
-        Writer { store, failing: false, published, clock, event_loop: Handle::try_current().ok() }
+        Writer { store, failing: None, published, clock, event_loop: Handle::try_current().ok() }
     }
 
     /// Starts the thread. It ends when the last [`Queue`] is dropped, after everything queued is done; joining
@@ -256,7 +260,7 @@ impl<S: Store + 'static> Writer<S> {
             true => Durable::Yes,
             false => match self.store.append(&commits) {
                 Ok(_) => {
-                    if std::mem::take(&mut self.failing) {
+                    if self.failing.take().is_some() {
                         tracing::info!("updates are stored again");
                     }
                     for commit in commits.iter().filter(|commit| commit.kind == CommitKind::Create) {
@@ -265,8 +269,12 @@ impl<S: Store + 'static> Writer<S> {
                     Durable::Yes
                 }
                 Err(error) => {
-                    self.failing = true;
-                    tracing::error!(commits = commits.len(), "updates not stored: {error}");
+                    let (now, kind) = (self.clock.now(), std::mem::discriminant(&error));
+                    // Not for each group: the log may be on the same disk.
+                    if self.failing.is_none_or(|(at, told)| told != kind || now.abs_diff(at) >= TELL_AGAIN) {
+                        self.failing = Some((now, kind));
+                        tracing::error!(commits = commits.len(), "updates not stored: {error}");
+                    }
                     Durable::No
                 }
             },

@@ -8,7 +8,8 @@
 //! that wake each other. Of 1,000 updates one after the other each took 35 system calls, 23 of them futexes, when it heard
 //! of each commit, and 8 now; three fifths of their CPU time were sled's, and a ninth is.
 //!
-//! The table may be behind by so much and no more: see [`BEHIND`].
+//! The table may be behind by so much and no more: see [`BEHIND`]. Beside 58,000 updates a second, for a minute, it was behind
+//! by a fifth of a second of them.
 
 use super::checkpoint::Checkpoint;
 use super::mark::Step;
