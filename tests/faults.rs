@@ -155,13 +155,16 @@ fn a_journal_whose_disk_fails_refuses_updates_and_takes_them_again_once_it_works
         let serial = trial.home.serial();
         trial.begin(fault);
         // The first meets the fault in a segment that holds answered updates, the others while one is made.
-        for _ in 0..3 {
+        for _ in 0..20 {
             assert_eq!(trial.add(), SERVFAIL, "{fault}");
         }
         assert_eq!(trial.home.serial(), serial);
         let log = trial.home.server.log();
         let fits = |line: &str| ["updates not stored", what, why].iter().all(|text| line.contains(text));
         assert!(log.lines().any(fits), "{fault}: {log}");
+        // Now and then and not each time: the log may be on the disk that is full.
+        let told = log.lines().filter(|line| line.contains("updates not stored")).count();
+        assert!(told < 20, "{log}");
         trial.end(fault);
         trial.add_some(3);
         trial.home.server.wait_for_log("updates are stored again");
@@ -304,6 +307,31 @@ fn a_journal_with_a_flipped_bit_before_its_end_is_told_and_not_served_from() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && said.contains("is damaged at octet 64"), "{said}");
     assert!(said.contains("restore this file from a backup, or move the whole state directory aside"), "{said}");
+    fs::write(&segment, good).unwrap();
+    trial.home.server.restart();
+    trial.check();
+}
+
+/// Nothing in the journal itself tells this from a write that was never finished; the table does. It used to be cut, and
+/// called unanswered.
+#[test]
+fn a_flipped_bit_in_the_last_answered_update_is_told_and_not_cut() {
+    let mut trial = Trial::start();
+    trial.add_some(5);
+    // A clean end, so that the table has it.
+    assert!(trial.home.server.terminate().success());
+    let segment = trial.segment();
+    let good = fs::read(&segment).unwrap();
+    let end = good.iter().rposition(|octet| *octet != 0).unwrap();
+    let mut flipped = good.clone();
+    flipped[end - 3] ^= 4;
+    fs::write(&segment, &flipped).unwrap();
+    for _ in 0..2 {
+        let output = Server::fail(trial.home.folder.path(), &["--tsig", &format!("laptop:{SECRET}")]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains("is not whole, but it was answered"), "{said}");
+    }
+    assert!(fs::read(&segment).unwrap() == flipped, "the damaged file is left as it is");
     fs::write(&segment, good).unwrap();
     trial.home.server.restart();
     trial.check();

@@ -42,8 +42,8 @@
 //! # Reading after a crash
 //!
 //! In the last segment, what follows the last whole frame is a write that was never finished, and is cut, unless a whole
-//! frame of a later group stands behind it. That is damage to commits that were answered, and the journal refuses to
-//! open.
+//! frame of a later group stands behind it, or the table or a checkpoint holds the commit that is not whole. That is damage
+//! to commits that were answered, and the journal refuses to open.
 //!
 //! A start reads the last segment whole and of every other the header alone. What it builds upon, the commits after the
 //! table's mark or after a checkpoint, it reads by [`Journal::replay`], which checks every frame, the chain, and that each
@@ -114,11 +114,13 @@ struct Current {
 const UNFINISHED: &str = "next.tmp";
 
 impl Journal {
-    /// Opens or begins the journal in `dir`: reads every segment's header and all of the last, and cuts a torn tail.
+    /// Opens or begins the journal in `dir`: reads every segment's header and all of the last, and cuts a torn tail. Every
+    /// commit up to `answered` was answered, as others know that follow the journal.
     pub(super) fn open(
         dir: &Path,
         segment_size: usize,
         mut disk: Box<dyn Disk>,
+        answered: u64,
         notes: &mut Vec<RecoveryNote>,
     ) -> Result<Journal, StoreError> {
         fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
@@ -157,7 +159,7 @@ impl Journal {
             chain: random()?,
             latest,
         };
-        journal.read_last(notes)?;
+        journal.read_last(answered, notes)?;
         for (_, path) in replaced {
             // It is in nobody's way.
             let _ = fs::remove_file(path);
@@ -303,7 +305,7 @@ impl Journal {
     }
 
     /// Reads the last segment at the start: sets `next`, `chain` and `current`.
-    fn read_last(&mut self, notes: &mut Vec<RecoveryNote>) -> Result<(), StoreError> {
+    fn read_last(&mut self, answered: u64, notes: &mut Vec<RecoveryNote>) -> Result<(), StoreError> {
         let Some(index) = self.segments.len().checked_sub(1) else { return Ok(()) };
         let (mut octets, path) = self.octets(index)?;
         let path = path.to_owned();
@@ -314,6 +316,10 @@ impl Journal {
         let (at, next, chain) = (frames.at, frames.seq, frames.chain);
         match frames.tail() {
             Tail::Clean => {}
+            Tail::Torn if next <= answered => {
+                let why = "the table or a checkpoint holds it; to go on without it, move these two aside";
+                return damaged(at, format!("commit {next} is not whole, but it was answered: {why}"));
+            }
             Tail::Torn => notes.push(RecoveryNote::TailCut { path: path.clone(), offset: at as u64, commit: next }),
             Tail::Damaged { whole_at } => {
                 return damaged(at, format!("commit {next} is not whole, but a later one at octet {whole_at} is"));

@@ -16,7 +16,7 @@ fn commit(time: u64) -> Commit {
 
 fn open(dir: &Path) -> Result<(Journal, Vec<RecoveryNote>), StoreError> {
     let mut notes = Vec::new();
-    Journal::open(dir, SEGMENT, Box::new(SystemDisk), &mut notes).map(|journal| (journal, notes))
+    Journal::open(dir, SEGMENT, Box::new(SystemDisk), 0, &mut notes).map(|journal| (journal, notes))
 }
 
 /// How many commits a start that builds upon none of them reads.
@@ -212,7 +212,7 @@ fn a_refused_group_is_never_part_of_the_journal_and_the_next_append_works() {
     for operation in 0..8 {
         let dir = tempfile::tempdir().unwrap();
         let disk = PowerDisk::new(operation);
-        let mut journal = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), &mut Vec::new()).unwrap();
+        let mut journal = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), 0, &mut Vec::new()).unwrap();
         journal.append(&(1..7).map(commit).collect::<Vec<_>>()).unwrap();
         disk.fail_after(usize::try_from(operation).unwrap());
         let mut answered: Vec<u64> = (1..7).collect();
@@ -239,7 +239,7 @@ fn what_shares_a_page_with_a_failed_sync_is_written_anew_before_the_next_answer(
     for seed in 0..8 {
         let dir = tempfile::tempdir().unwrap();
         let disk = PowerDisk::new(seed);
-        let mut journal = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), &mut Vec::new()).unwrap();
+        let mut journal = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), 0, &mut Vec::new()).unwrap();
         journal.append(&[commit(1)]).unwrap();
         journal.append(&[commit(2)]).unwrap();
         // The sync of the group, and the two operations that would break its frame.
@@ -260,7 +260,7 @@ fn what_shares_a_page_with_a_failed_sync_is_written_anew_before_the_next_answer(
 fn a_segment_that_changed_behind_a_failed_sync_takes_nothing_more() {
     let dir = tempfile::tempdir().unwrap();
     let disk = PowerDisk::new(1);
-    let mut journal = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), &mut Vec::new()).unwrap();
+    let mut journal = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), 0, &mut Vec::new()).unwrap();
     journal.append(&[commit(1)]).unwrap();
     disk.fail_after(1);
     journal.append(&[commit(2)]).unwrap_err();
@@ -282,7 +282,7 @@ fn a_refused_group_that_the_disk_kept_is_not_found_after_a_kill() {
     for seed in 0..8 {
         let dir = tempfile::tempdir().unwrap();
         let disk = PowerDisk::new(seed);
-        let mut journal = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), &mut Vec::new()).unwrap();
+        let mut journal = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), 0, &mut Vec::new()).unwrap();
         journal.append(&[commit(1)]).unwrap();
         disk.fail_after(1);
         journal.append(&[commit(2), commit(3)]).unwrap_err();
@@ -296,7 +296,7 @@ fn a_refused_group_that_the_disk_kept_is_not_found_after_a_kill() {
 fn appends_work_again_once_a_full_disk_has_room() {
     let dir = tempfile::tempdir().unwrap();
     let disk = PowerDisk::new(1);
-    let mut journal = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), &mut Vec::new()).unwrap();
+    let mut journal = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), 0, &mut Vec::new()).unwrap();
     disk.set_full(true);
     for _ in 0..3 {
         let error = journal.append(&[commit(1)]).unwrap_err().to_string();
@@ -324,7 +324,7 @@ fn answered_commits_survive_faults_kills_and_power_loss_in_any_order() {
         let mut answered: Vec<u64> = Vec::new();
         let mut time = 0;
         for _life in 0..4 {
-            let opened = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), &mut Vec::new());
+            let opened = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), 0, &mut Vec::new());
             let Ok(mut journal) = opened else {
                 // A planned fault hit the start; the next start has none.
                 continue;
@@ -439,7 +439,7 @@ fn a_fault_or_a_power_cut_while_segments_go_leaves_one_unbroken_piece() {
         let dir = tempfile::tempdir().unwrap();
         journal_of(dir.path(), 60);
         let disk = PowerDisk::new(operation);
-        let mut journal = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), &mut Vec::new()).unwrap();
+        let mut journal = Journal::open(dir.path(), SEGMENT, Box::new(disk.clone()), 0, &mut Vec::new()).unwrap();
         disk.fail_after(usize::try_from(operation).unwrap());
         let outcome = journal.retire(&Retention { age: 0, size: 0 }, 60, u64::MAX);
         assert!(outcome.is_err(), "operation {operation}");

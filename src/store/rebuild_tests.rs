@@ -80,7 +80,7 @@ fn newest(dir: &Path) -> Option<(u64, PathBuf)> {
 }
 
 fn first_of_journal(dir: &Path) -> u64 {
-    Journal::open(&dir.join("journal"), 4000, Box::new(SystemDisk), &mut Vec::new()).unwrap().first()
+    Journal::open(&dir.join("journal"), 4000, Box::new(SystemDisk), 0, &mut Vec::new()).unwrap().first()
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The store on disk, and what a start does: take the lock; read the table and, beside it, the journal; bring the zones,
-//! in memory, to the end of the journal. Then they can be served; the table follows in a thread of its own.
+//! The store on disk, and what a start does: take the lock; read the table, and then the journal; bring the zones, in
+//! memory, to the end of the journal. Then they can be served; the table follows in a thread of its own.
 //!
 //! The state directory holds `lock`, `journal/`, `table/` and `checkpoint/`.
 
@@ -9,7 +9,7 @@ use super::disk::{Disk, SystemDisk};
 use super::follower::Follower;
 use super::journal::{Journal, Retention};
 use super::start::{Base, Start, open_table};
-use super::table::{Table, TableError};
+use super::table::Table;
 use super::verify::{Files, Findings};
 use super::{Commit, History, RecoveryNote, Store, StoreError};
 use crate::wire::Name;
@@ -103,16 +103,13 @@ impl DiskStore {
         let path = dir.join("table");
         let fresh = !path.exists();
         let checkpoint_disk = disk.again();
-        // Side by side: neither needs the other until both are read.
-        let (journal, table) = thread::scope(|scope| {
-            let reading = scope.spawn(|| open_table(&path, options));
-            let journal = Journal::open(&dir.join("journal"), options.segment_size, disk, &mut notes);
-            let broken = || Err(TableError::Unusable("reading it panicked".into()));
-            (journal, reading.join().unwrap_or_else(|_| broken()))
-        });
-        let journal = journal?;
+        // The table first: the journal is to tell a write that was never finished from one that was answered.
+        let table = open_table(&path, options);
+        let followed = table.as_ref().map_or(0, |(table, _)| table.mark().done.seq);
         let checkpoints = dir.join("checkpoint");
         let newest = checkpoint::list(&checkpoints)?.first().map_or(0, |(seq, _)| *seq);
+        let answered = followed.max(newest);
+        let journal = Journal::open(&dir.join("journal"), options.segment_size, disk, answered, &mut notes)?;
         let last = journal.last();
         if newest > last {
             return Err(StoreError::JournalShort { path: dir.join("journal"), last, checkpoint: newest });

@@ -195,7 +195,8 @@ fn a_commit_that_is_half_in_the_table_is_finished() {
             let dir = dir.path().join(second.kind.to_string());
             let path = dir.join("table");
             drop(open(&dir).unwrap());
-            let mut journal = Journal::open(&dir.join("journal"), 4000, Box::new(SystemDisk), &mut Vec::new()).unwrap();
+            let mut journal =
+                Journal::open(&dir.join("journal"), 4000, Box::new(SystemDisk), 0, &mut Vec::new()).unwrap();
             let groups = [journal.append(&[create.clone()]).unwrap(), journal.append(&[second]).unwrap()];
             let mut table = Table::open(&path, 1 << 20).unwrap();
             groups.iter().for_each(|group| follow(&mut table, group));
