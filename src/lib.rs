@@ -39,6 +39,7 @@
 //! - [`query`]: from question to answer (RFC 1034 section 4.3.2).
 //! - [`update`]: prerequisites, prescan, application, rights (RFC 2136).
 //! - [`transfer`]: whole zones (RFC 5936).
+//! - [`mesh`]: machines that find each other.
 //! - [`agent`]: which addresses to write for which names.
 //!
 //! The edge connects the core to the world and decides nothing about DNS.
@@ -58,6 +59,7 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod link;
+pub mod mesh;
 pub mod metrics;
 pub mod query;
 pub mod server;

@@ -1,0 +1,158 @@
+//! A node's own address, from what its peers say they see.
+//!
+//! A node never asks its network card, a router or a web site. Of each family the newest five peers to say something
+//! have a voice, one each. An address counts if more than a third of them name it, so with three or more voices one
+//! liar cannot make an address up; among those that count a public one goes before a private one (a peer in the same
+//! network sees the private one, a peer beyond a router the public one), then the one that more name. A tie leaves
+//! things as they are, and so does silence.
+
+use super::identity::NodeId;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+/// What peers say.
+#[derive(Debug, Default)]
+pub(super) struct Voices {
+    v4: VecDeque<Voice>,
+    v6: VecDeque<Voice>,
+}
+
+#[derive(Debug)]
+struct Voice {
+    peer: NodeId,
+    address: IpAddr,
+    at: Duration,
+}
+
+/// How many peers have a voice. After a change of address a heartbeat's three answers are the majority of five.
+const VOICES: usize = 5;
+/// How long a voice counts. It is longer than two nodes need for a heartbeat, its failures and the next.
+const LASTS: Duration = Duration::from_secs(90);
+
+impl Voices {
+    /// `peer` sees this node at `address`.
+    pub(super) fn say(&mut self, peer: NodeId, address: IpAddr, now: Duration) {
+        let address = address.to_canonical();
+        if !publishable(address) {
+            return;
+        }
+        let voices = if address.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
+        voices.retain(|voice| voice.peer != peer);
+        voices.push_back(Voice { peer, address, at: now });
+        while voices.len() > VOICES {
+            voices.pop_front();
+        }
+    }
+
+    /// The addresses, at most one of each family; `current` are those before.
+    pub(super) fn addresses(&self, current: &[IpAddr], now: Duration) -> Vec<IpAddr> {
+        let of = |voices, v4| elect(voices, current.iter().copied().find(|address| address.is_ipv4() == v4), now);
+        [of(&self.v4, true), of(&self.v6, false)].into_iter().flatten().collect()
+    }
+}
+
+fn elect(voices: &VecDeque<Voice>, current: Option<IpAddr>, now: Duration) -> Option<IpAddr> {
+    let fresh: Vec<IpAddr> =
+        voices.iter().filter(|voice| now.saturating_sub(voice.at) <= LASTS).map(|voice| voice.address).collect();
+    let count = |address: IpAddr| fresh.iter().filter(|named| **named == address).count();
+    fresh
+        .iter()
+        .copied()
+        .filter(|address| count(*address).saturating_mul(3) > fresh.len())
+        .max_by_key(|address| (public(*address), count(*address), Some(*address) == current, *address))
+        .or(current)
+}
+
+/// Whether others can be sent there at all: no loopback, link-local (RFC 3927, RFC 4291 section 2.5.6), multicast or
+/// unspecified address, and no IPv4 address in IPv6's clothes.
+pub(super) fn publishable(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => {
+            let here = ip.octets().first() == Some(&0);
+            !(here || ip.is_loopback() || ip.is_link_local() || ip.is_multicast() || ip.is_broadcast())
+        }
+        IpAddr::V6(ip) => {
+            let mapped = ip.to_ipv4_mapped().is_some();
+            !(mapped || ip.is_unspecified() || ip.is_loopback() || ip.is_unicast_link_local() || ip.is_multicast())
+        }
+    }
+}
+
+/// Whether the world could reach it: not RFC 1918, RFC 6598 or RFC 4193.
+fn public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => !(ip.is_private() || shared(ip)),
+        IpAddr::V6(ip) => !unique_local(ip),
+    }
+}
+
+fn shared(ip: Ipv4Addr) -> bool {
+    matches!(ip.octets(), [100, second, _, _] if (64..128).contains(&second))
+}
+
+fn unique_local(ip: Ipv6Addr) -> bool {
+    ip.is_unique_local()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(said: &[(u8, &str)], current: &[&str]) -> Vec<String> {
+        let mut voices = Voices::default();
+        for (peer, address) in said {
+            voices.say(NodeId([*peer; 32]), address.parse().unwrap(), Duration::from_secs(1));
+        }
+        let current: Vec<IpAddr> = current.iter().map(|text| text.parse().unwrap()).collect();
+        voices.addresses(&current, Duration::from_secs(2)).iter().map(IpAddr::to_string).collect()
+    }
+
+    #[test]
+    fn both_families_are_learned_alike() {
+        assert_eq!(heard(&[(1, "10.0.0.1"), (1, "2001:470::1")], &[]), ["10.0.0.1", "2001:470::1"]);
+    }
+
+    #[test]
+    fn one_liar_among_three_changes_nothing() {
+        assert_eq!(heard(&[(1, "10.0.0.1"), (2, "10.0.0.1"), (3, "8.8.8.8")], &["10.0.0.1"]), ["10.0.0.1"]);
+    }
+
+    #[test]
+    fn a_public_address_that_counts_goes_before_a_private_one() {
+        let said = [(1, "10.0.0.1"), (2, "10.0.0.1"), (3, "10.0.0.1"), (4, "203.0.114.7"), (5, "203.0.114.7")];
+        assert_eq!(heard(&said, &[]), ["203.0.114.7"]);
+        assert_eq!(heard(&[(1, "fd00::1"), (2, "2001:470::9")], &[]), ["2001:470::9"]);
+        assert_eq!(heard(&[(1, "100.64.0.1"), (2, "1.2.3.4")], &[]), ["1.2.3.4"]);
+    }
+
+    #[test]
+    fn loopback_and_link_local_addresses_have_no_voice() {
+        assert_eq!(heard(&[(1, "127.0.0.1"), (2, "169.254.1.1"), (3, "::1"), (4, "fe80::1")], &[]), [""; 0]);
+        assert_eq!(heard(&[(1, "::ffff:127.0.0.1"), (2, "::ffff:10.0.0.1")], &[]), ["10.0.0.1"]);
+    }
+
+    #[test]
+    fn a_tie_and_silence_leave_the_address_as_it_is() {
+        assert_eq!(heard(&[(1, "10.0.0.9"), (2, "10.0.0.1")], &["10.0.0.1"]), ["10.0.0.1"]);
+        assert_eq!(heard(&[], &["10.0.0.1"]), ["10.0.0.1"]);
+    }
+
+    #[test]
+    fn three_new_voices_outdo_the_old_ones() {
+        let old = (1..=5).map(|peer| (peer, "10.0.0.1"));
+        let said: Vec<(u8, &str)> = old.chain([(6, "10.0.0.2"), (7, "10.0.0.2"), (1, "10.0.0.2")]).collect();
+        assert_eq!(heard(&said, &["10.0.0.1"]), ["10.0.0.2"]);
+    }
+
+    #[test]
+    fn old_voices_fall_silent() {
+        let mut voices = Voices::default();
+        for peer in 1..=3 {
+            voices.say(NodeId([peer; 32]), "10.0.0.1".parse().unwrap(), Duration::ZERO);
+        }
+        voices.say(NodeId([4; 32]), "10.0.0.2".parse().unwrap(), Duration::from_secs(95));
+        let current = ["10.0.0.1".parse().unwrap()];
+        assert_eq!(voices.addresses(&current, Duration::from_secs(96)), ["10.0.0.2".parse::<IpAddr>().unwrap()]);
+    }
+}

@@ -1,0 +1,362 @@
+//! Who lives, and where.
+//!
+//! At each heartbeat a node asks the next [`AT_A_TIME`] peers of its round. One that does not answer is asked again
+//! at the next address known of it; after [`FAILURES`] failures some peers are asked where it is now, and
+//! they look for it themselves. With no answer either it is suspected, which all hear, itself included if it lives:
+//! then it signs a new record, which nobody else can. Otherwise it is gone when the suspicion ends. So what one
+//! member says of another is never more than a suspicion.
+//!
+//! From silence to gone: at most some heartbeats until somebody asks, 3 times 5 s, 5 s, 30 s; under 90 s.
+
+use super::identity::NodeId;
+use super::message::{Beat, Message, News};
+use super::news::AT_ONCE;
+use super::node::{Life, Node};
+use super::record::Role;
+use super::table::State;
+use sha2::{Digest, Sha256};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A peer that was asked and has not answered.
+#[derive(Debug)]
+pub(super) struct Probe {
+    failures: u32,
+    pub(super) deadline: Duration,
+}
+
+/// How many peers a node asks at each heartbeat: all of a small mesh, and in a large one each is asked within two.
+const AT_A_TIME: usize = 3;
+/// After how many failures others are asked.
+const FAILURES: u32 = 3;
+/// How many are asked where a lost peer is.
+const ASKED: usize = 3;
+/// With how many a node compares at once.
+const COMPARED: usize = 2;
+/// How many may wait for news of one peer.
+const ASKERS: usize = 8;
+/// How long news waits for more.
+const GATHER: Duration = Duration::from_millis(500);
+/// A gone peer is dropped after this, unless there is nobody else.
+const FORGOTTEN: Duration = Duration::from_secs(3600);
+
+impl Node {
+    pub(super) fn do_what_is_due(&mut self) {
+        let now = self.now.ticks;
+        self.join_if_due();
+        if self.life != Life::Inside {
+            return;
+        }
+        let late: Vec<NodeId> =
+            self.probes.iter().filter(|(_, probe)| probe.deadline <= now).map(|(id, _)| *id).collect();
+        for id in late {
+            self.unanswered(id);
+        }
+        while let Some((_, id, sequence)) = self.suspicions.front().copied().filter(|(until, _, _)| *until <= now) {
+            self.suspicions.pop_front();
+            let still = self.table.peer(&id).is_some_and(|peer| peer.record.claim.sequence == sequence);
+            if still && self.state_of(&id) == Some(State::Suspect) {
+                self.bury(&id);
+            }
+        }
+        if self.due.beat <= now {
+            self.due.beat = now.saturating_add(self.settings.heartbeat);
+            self.heartbeat();
+        }
+        if self.due.minute <= now {
+            self.due.minute = now.saturating_add(Duration::from_secs(60));
+            self.look_after();
+        }
+        if self.due.refute.is_some_and(|at| at <= now) {
+            self.republish();
+        }
+        if self.due.flush.is_some_and(|at| at <= now) {
+            self.due.flush = None;
+            self.flush();
+        }
+    }
+
+    fn heartbeat(&mut self) {
+        let now = self.now.ticks;
+        let announce = self.due.announce <= now;
+        if announce {
+            self.due.announce = now.saturating_add(self.settings.announce);
+        }
+        // Where the last answer showed other knowledge the next comparison does not wait for the announcement.
+        let mut compare = announce || self.differs;
+        self.differs = false;
+        for id in self.table.next_in_round(AT_A_TIME, &mut self.chance) {
+            if !self.probes.contains_key(&id) {
+                self.probe(id, 0, std::mem::take(&mut compare));
+            }
+        }
+        // Lost peers are looked for, each in its turn: by that a mesh that was split finds itself again, and a node
+        // with nobody left never gives up.
+        let alone = self.table.len() <= 1;
+        if announce || alone {
+            self.look_for_the_lost(if alone { AT_A_TIME } else { 1 });
+        }
+        if alone && !self.contacts.is_empty() && self.joining.is_none() && self.table.lost().is_empty() {
+            self.begin_joining(true);
+        }
+        if self.due.full <= now {
+            self.due.full = now.saturating_add(self.settings.full);
+            for id in self.table.pick(1, &self.id.clone(), &mut self.chance) {
+                let place = self.table.peer(&id).and_then(|peer| peer.places().first().copied());
+                place.into_iter().for_each(|at| self.send_known(id, at, u64::MAX));
+            }
+        }
+    }
+
+    fn look_for_the_lost(&mut self, count: usize) {
+        let lost = self.table.lost();
+        for _ in 0..count.min(lost.len()) {
+            self.look = self.look.wrapping_add(1);
+            let Some(id) = self.look.checked_rem(lost.len()).and_then(|at| lost.get(at)) else { return };
+            let Some(peer) = self.table.peer(id) else { return };
+            let (places, sequence) = (peer.places(), peer.record.claim.sequence);
+            for to in places {
+                self.number = self.number.wrapping_add(1);
+                let mut beat = self.beat(self.number, to, true);
+                // It is told that it is thought gone: if it lives it signs a new record.
+                beat.news.push(News::Suspect(*id, sequence));
+                self.send(Some(*id), to, &Message::Ping(beat));
+            }
+        }
+    }
+
+    /// Asks a peer whether it lives, at the address whose turn it is after so many failures.
+    fn probe(&mut self, id: NodeId, failures: u32, compare: bool) {
+        let Some(peer) = self.table.peer(&id) else { return };
+        let mut places = peer.places();
+        // Of a peer with both families each is used in turn, so that both see this node's addresses.
+        let other = places.iter().position(|at| places.first().is_some_and(|first| first.is_ipv4() != at.is_ipv4()));
+        let both = self.addresses.len() > 1 || self.chance.below(8) == 0;
+        if let Some(other) = other.filter(|_| failures == 0 && both && self.chance.below(2) == 0) {
+            places.swap(0, other);
+        }
+        let turn = usize::try_from(failures).unwrap_or(0).checked_rem(places.len());
+        self.probes.insert(id, Probe { failures, deadline: self.now.ticks.saturating_add(self.settings.timeout) });
+        // A peer that nobody has seen yet has no address; it will be asked for like any that is lost.
+        if let Some(to) = turn.and_then(|turn| places.get(turn)).copied() {
+            self.number = self.number.wrapping_add(1);
+            let beat = self.beat(self.number, to, compare);
+            self.send(Some(id), to, &Message::Ping(beat));
+        }
+    }
+
+    fn unanswered(&mut self, id: NodeId) {
+        let Some(probe) = self.probes.remove(&id) else { return };
+        let failures = probe.failures.saturating_add(1);
+        if failures < FAILURES {
+            self.probe(id, failures, false);
+        } else if failures == FAILURES {
+            for other in self.table.pick(ASKED, &id, &mut self.chance) {
+                self.send_to(&other, &Message::Where(id));
+            }
+            self.probe(id, failures, false);
+        } else {
+            let sequence = self.table.peer(&id).map_or(0, |peer| peer.record.claim.sequence);
+            self.suspect(id, sequence);
+        }
+    }
+
+    /// Suspects a peer with just this record, and says so.
+    pub(super) fn suspect(&mut self, id: NodeId, sequence: u64) {
+        if self.table.suspect(&id, sequence) {
+            self.suspicions.push_back((self.now.ticks.saturating_add(self.settings.suspicion), id, sequence));
+            self.spread(id);
+        }
+    }
+
+    /// A member spoke: it lives, and is where it spoke from.
+    pub(super) fn hear(&mut self, from: NodeId, at: SocketAddr) {
+        let now = self.now.ticks;
+        if self.table.heard(&from, at, now) {
+            self.suspicions.retain(|(_, id, _)| *id != from);
+        }
+        self.probes.remove(&from);
+        if let Some(until) = self.watchers.get_mut(&from) {
+            *until = now;
+        }
+        for (asker, place) in self.askers.remove(&from).unwrap_or_default() {
+            self.send(Some(asker), place, &Message::There { id: from, at, age: 0 });
+        }
+    }
+
+    pub(super) fn pinged(&mut self, from: NodeId, at: SocketAddr, beat: Beat) {
+        self.see(from, &beat);
+        let compare = beat.compare && beat.summary != self.summary();
+        self.learn(from, beat.news);
+        let mut pong = self.beat(beat.number, at, false);
+        if let Some(peer) = self.table.peer(&from).filter(|peer| matches!(peer.state, State::Gone { .. })) {
+            pong.news.push(News::Suspect(from, peer.record.claim.sequence));
+        }
+        self.send(Some(from), at, &Message::Pong(pong));
+        if compare {
+            self.send_buckets(from, at, beat.summary.edicts);
+        }
+    }
+
+    pub(super) fn ponged(&mut self, from: NodeId, beat: Beat) {
+        self.see(from, &beat);
+        self.learn(from, beat.news);
+        self.differs |= beat.summary != self.summary();
+        // A gone peer that answers is told; its next record brings it back.
+        if let Some(peer) = self.table.peer(&from).filter(|peer| matches!(peer.state, State::Gone { .. })) {
+            let news = vec![News::Suspect(from, peer.record.claim.sequence)];
+            self.send_to(&from, &Message::Tell { news, wants: Vec::new() });
+        }
+    }
+
+    fn see(&mut self, from: NodeId, beat: &Beat) {
+        self.seen_at(from, beat.seen);
+    }
+
+    /// A peer sees this node at an address.
+    pub(super) fn seen_at(&mut self, by: NodeId, at: SocketAddr) {
+        self.voices.say(by, at.ip(), self.now.ticks);
+        let addresses = self.voices.addresses(&self.addresses, self.now.ticks);
+        if addresses != self.addresses {
+            self.addresses = addresses;
+            if self.settings.advertise.is_empty() {
+                self.out.push(super::event::Action::Addresses(self.addresses.clone()));
+                self.republish();
+            }
+        }
+    }
+
+    pub(super) fn asked_where(&mut self, from: NodeId, at: SocketAddr, id: NodeId) {
+        let now = self.now.ticks;
+        let Some(peer) = self.table.peer(&id).filter(|_| id != self.id) else { return };
+        if let Some((heard, place)) = peer.heard {
+            let age = u16::try_from(now.saturating_sub(heard).as_secs()).unwrap_or(u16::MAX);
+            self.send(Some(from), at, &Message::There { id, at: place, age });
+        }
+        // It may have moved since: whoever is asked looks for it, too.
+        let askers = self.askers.entry(id).or_default();
+        if askers.len() < ASKERS && !askers.iter().any(|(asker, _)| *asker == from) {
+            askers.push((from, at));
+        }
+        if !self.probes.contains_key(&id) && self.table.counts(&id) {
+            self.probe(id, 0, false);
+        }
+    }
+
+    /// Another heard a lost peer: it is tried there. A false address costs one ping, for only the peer can answer it.
+    pub(super) fn told_where(&mut self, id: NodeId, at: SocketAddr, _age: u16) {
+        if !self.probes.contains_key(&id) || !super::address::publishable(at.ip()) {
+            return;
+        }
+        self.number = self.number.wrapping_add(1);
+        let beat = self.beat(self.number, at, false);
+        self.send(Some(id), at, &Message::Ping(beat));
+    }
+
+    /// Passes on what is new about a member.
+    pub(super) fn spread(&mut self, id: NodeId) {
+        self.queue.peer(id);
+        self.flush_soon();
+    }
+
+    pub(super) fn flush_soon(&mut self) {
+        if self.due.flush.is_none() {
+            let wait = GATHER.saturating_add(self.part_of(GATHER));
+            self.due.flush = Some(self.now.ticks.saturating_add(wait));
+        }
+    }
+
+    fn flush(&mut self) {
+        let compare = std::mem::take(&mut self.queue.compare);
+        let news = self.queue.take(AT_ONCE, &self.table, &self.edicts);
+        for (number, id) in self.table.pick(AT_ONCE, &self.id.clone(), &mut self.chance).into_iter().enumerate() {
+            if compare && number < COMPARED {
+                let Some(to) = self.table.peer(&id).and_then(|peer| peer.places().first().copied()) else { continue };
+                self.number = self.number.wrapping_add(1);
+                let summary = self.summary();
+                let beat = Beat { number: self.number, seen: to, summary, compare, news: news.clone() };
+                self.send(Some(id), to, &Message::Ping(beat));
+            } else if !news.is_empty() {
+                self.send_to(&id, &Message::Tell { news: news.clone(), wants: Vec::new() });
+            }
+        }
+    }
+
+    /// What is done once a minute: renew what ends, drop what is over, and as a server ask the quiet.
+    fn look_after(&mut self) {
+        let (now, unix) = (self.now.ticks, self.now.unix);
+        self.budgets.retain(|_, budget| !budget.is_idle(now));
+        self.askers.clear();
+        let fresh = |since: &Duration| now.saturating_sub(*since) < Duration::from_secs(300);
+        self.watchers.retain(|_, since| fresh(since));
+        let third = u64::from(self.settings.lease / 3);
+        if self.issued.saturating_add(third) <= unix {
+            self.republish();
+        }
+        let ended: Vec<NodeId> = self
+            .table
+            .counted()
+            .map(|peer| &peer.record.claim)
+            .filter(|claim| claim.id != self.id && !self.is_timely(claim))
+            .map(|claim| claim.id)
+            .collect();
+        for id in ended {
+            self.bury(&id);
+        }
+        if self.table.len() > 1 {
+            let old = |state| matches!(state, State::Gone { since } if now.saturating_sub(since) > FORGOTTEN);
+            let old: Vec<NodeId> =
+                self.table.peers().filter(|peer| old(peer.state)).map(|peer| peer.record.claim.id).collect();
+            for id in old {
+                self.table.forget(&id);
+            }
+        }
+        if self.settings.role == Role::Server {
+            for id in self.quiet_hosts() {
+                self.probe(id, 0, false);
+            }
+        }
+    }
+
+    /// The hosts without interaction that are this server's to ask.
+    fn quiet_hosts(&self) -> Vec<NodeId> {
+        let servers: Vec<NodeId> = self.table.servers().map(|peer| peer.record.claim.id).collect();
+        let quiet = Duration::from_secs(self.settings.quiet);
+        self.table
+            .counted()
+            .filter(|peer| {
+                let heard = peer.heard.is_some_and(|(at, _)| self.now.ticks.saturating_sub(at) < quiet);
+                let claim = &peer.record.claim;
+                !heard && claim.issued.saturating_add(self.settings.quiet) <= self.now.unix
+            })
+            .map(|peer| peer.record.claim.id)
+            .filter(|id| *id != self.id && !self.probes.contains_key(id) && whose(id, &servers) == Some(self.id))
+            .collect()
+    }
+}
+
+/// Which server looks after a host: rendezvous hashing, so that a server's end moves only its own hosts.
+fn whose(host: &NodeId, servers: &[NodeId]) -> Option<NodeId> {
+    let weight = |server: &NodeId| Sha256::new().chain_update(server.0).chain_update(host.0).finalize();
+    servers.iter().copied().max_by_key(weight)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_end_moves_only_its_own_hosts() {
+        let servers: Vec<NodeId> = (1..=5).map(|octet| NodeId([octet; 32])).collect();
+        let hosts: Vec<NodeId> = (0..=200).map(|octet| NodeId([octet; 32])).collect();
+        for host in &hosts {
+            let before = whose(host, &servers).unwrap();
+            let after = whose(host, &servers[1..]).unwrap();
+            assert!(before == after || before == servers[0]);
+        }
+        for server in &servers {
+            let share = hosts.iter().filter(|host| whose(host, &servers) == Some(*server)).count();
+            assert!((15..=75).contains(&share), "{share}");
+        }
+    }
+}
