@@ -12,9 +12,22 @@
 //!
 //! # What it costs
 //!
-//! tests/mesh_sim.rs measures it. Heartbeats are the same number whatever the size of the mesh: a node asks three
-//! peers each ten seconds. What grows with the size are renewed records, one of each node in forty minutes, and the
-//! full exchange, 40 octets for each node in five minutes.
+//! Measured by tests/mesh_sim.rs, which prints it with `--no-capture`. Octets are those of messages, before QUIC. In
+//! peace each node sends in a minute:
+//!
+//! | nodes | messages | octets |
+//! |-------|----------|--------|
+//! | 3     | 25       | 1,580  |
+//! | 25    | 37       | 2,164  |
+//! | 100   | 37       | 3,615  |
+//! | 2,000 | 37       | 16,405, in the minute after all have started |
+//!
+//! Messages stay the same whatever the size, for a node asks three peers each ten seconds. What grows are renewed
+//! records, one of each node in forty minutes, and the full exchange, 40 octets for each node in five minutes.
+//!
+//! Fifty nodes that start at once know the same after 4.5 s; 2,000 that start within 10 s and find 20 servers, 25.5 s after the last.
+//! A changed address is known to all 2,000 after 22 s, a silent node is gone at all of 50 after 90 s, and a mesh
+//! of 50 that was split in halves is one again after 30 s.
 //!
 //! # Why not foca
 //!

@@ -10,7 +10,7 @@ use super::join::Joining;
 use super::message::{Beat, Message, News, Refusal, Summary};
 use super::news::Queue;
 use super::record::{Claim, Notary, Record, Role};
-use super::table::{State, Table};
+use super::table::{Peer, State, Table};
 use super::ticket::{Admission, Contact, Edict, EdictKind};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -207,10 +207,17 @@ impl Node {
 
     /// Who lives, this node included, in the order of ids.
     pub fn hosts(&self) -> impl Iterator<Item = Host<'_>> {
-        self.table.counted().filter(|peer| peer.record.claim.lease > 0).map(|peer| {
-            let claim = &peer.record.claim;
-            Host { claim, holds_name: self.table.holder(&claim.name) == Some(claim.id) }
-        })
+        self.table.counted().map(|peer| self.host_of(peer))
+    }
+
+    /// One that lives.
+    pub fn host(&self, id: &NodeId) -> Option<Host<'_>> {
+        self.table.peer(id).filter(|peer| peer.state.counts()).map(|peer| self.host_of(peer))
+    }
+
+    fn host_of<'a>(&'a self, peer: &'a Peer) -> Host<'a> {
+        let claim = &peer.record.claim;
+        Host { claim, holds_name: self.table.holder(&claim.name) == Some(claim.id) }
     }
 
     /// What it knows, in three numbers.

@@ -91,7 +91,7 @@ fn two_thousand_nodes_converge_within_three_announcements() {
     println!("2000 nodes: know the same {took:?} after the last start; {:?}", known(&world));
     assert!(took.is_some(), "not within three announcements: {:?}", known(&world));
 
-    print_traffic(&mut world, seconds(60));
+    print_traffic(&mut world, seconds(30));
 
     // One moves: all know, and it is known nowhere at its old address.
     world.moves(1000, vec![v4(3000)]);

@@ -318,7 +318,7 @@ impl World {
     /// What `host` knows of `other`'s addresses.
     pub(crate) fn sees(&self, host: usize, other: usize) -> Vec<String> {
         let id = self.hosts[other].id;
-        let found = self.node(host).hosts().find(|found| found.claim.id == id);
+        let found = self.node(host).host(&id);
         found.map(|found| found.claim.addresses.iter().map(ToString::to_string).collect()).unwrap_or_default()
     }
 
