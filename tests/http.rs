@@ -6,6 +6,8 @@
 mod acme;
 #[path = "http/api.rs"]
 mod api;
+#[path = "http/bounds.rs"]
+mod bounds;
 #[path = "http/clients.rs"]
 mod clients;
 mod common;

@@ -16,10 +16,11 @@ use tokio::sync::{Mutex, oneshot};
 
 /// How many commits of a zone are looked at.
 pub(super) const COMMITS: usize = 1000;
-/// How many records of one commit are kept, of those that went and of those that came: an import may have a million.
+/// How many records of one commit are kept, and of all of a zone: an import may have a million.
 const RECORDS: usize = 1000;
+const RECORDS_OF_ZONE: usize = 20_000;
 /// How many zones' histories are kept.
-const ZONES: usize = 64;
+const ZONES: usize = 16;
 
 /// The histories that were read.
 #[derive(Debug, Default)]
@@ -37,12 +38,15 @@ pub(super) struct Event {
 }
 
 impl Event {
-    fn new(mut logged: Logged) -> Event {
+    /// Keeps of a commit what there is room for.
+    fn new(mut logged: Logged, room: &mut usize) -> Event {
         let mut omitted = 0;
         let changes = &mut logged.commit.changes;
         for records in [&mut changes.removed, &mut changes.added] {
-            omitted += records.len().saturating_sub(RECORDS);
-            records.truncate(RECORDS);
+            let kept = records.len().min(RECORDS).min(*room);
+            *room -= kept;
+            omitted += records.len() - kept;
+            records.truncate(kept);
             records.shrink_to_fit();
         }
         Event { logged, omitted }
@@ -79,7 +83,8 @@ impl Rooms {
         let request = Request::History { apex, max: COMMITS, reply };
         self.service.exchange.queue.send(request).await.map_err(|_| ended())?;
         let commits = outcome.await.map_err(|_| ended())?.map_err(unavailable)?;
-        let past: Past = Arc::new(commits.into_iter().rev().map(Event::new).collect());
+        let mut room = RECORDS_OF_ZONE;
+        let past: Past = Arc::new(commits.into_iter().rev().map(|logged| Event::new(logged, &mut room)).collect());
         if histories.len() >= ZONES {
             histories.clear();
         }

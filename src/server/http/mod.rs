@@ -1,8 +1,8 @@
 //! The HTTP door: routers update by the dyndns2 protocol, certificate tools set their challenges by that of acme-dns.
 //!
 //! Off until `[http]` says where it listens. Connections share the bounds and the count of TCP. A request's head has
-//! at most [`HEAD`] octets and its body [`parameters::LONGEST`]; handshake, head, body and silence each take no longer
-//! than the idle timeout of TCP. axum says which path is whose, and hyper serves the connection, because axum's own
+//! at most [`HEAD`] octets and its body [`parameters::LONGEST`]; handshake, head, body, answer and silence each take no
+//! longer than the idle timeout of TCP. axum says which path is whose, and hyper serves the connection, because axum's own
 //! server has no such bounds. TLS has the certificate of `[tls]`, and what is inside is HTTP/1.1.
 //!
 //! Everything that changes a zone goes to the one writer, by the rights of the key that has the user's name.
@@ -20,6 +20,7 @@ mod page;
 mod parameters;
 mod slow;
 mod source;
+mod stalled;
 
 use super::listen::bind_tcp;
 use super::secure::{Secure, handshake};
@@ -41,6 +42,7 @@ use hyper_util::service::TowerToHyperService;
 use json::Failure;
 use login::Credentials;
 use source::{Neighbour, Source};
+use stalled::Stalled;
 use std::fmt::Display;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -221,7 +223,7 @@ where
             .header_read_timeout(idle)
             .max_headers(HEADERS)
             .max_buf_size(HEAD)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .serve_connection(TokioIo::new(Stalled::new(stream, idle)), TowerToHyperService::new(router))
     );
     tokio::select! {
         _ = connection.as_mut() => return,

@@ -175,6 +175,14 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_query_makes_the_reader_panic(query in proptest::collection::vec(proptest::num::u8::ANY, 0..40), rest in "(hostname|myip|ip6lanprefix|token)=[%:/,+&0-9a-fA-F.]{0,40}") {
+            let query = format!("{}&{rest}", String::from_utf8_lossy(&query));
+            let _ = Parameters::read(&query, [192, 0, 2, 9].into());
+        }
+    }
+
     #[test]
     fn an_address_that_cannot_be_read_is_named() {
         for text in ["<ipaddr>", "192.0.2", "192.0.2.1.5"] {
