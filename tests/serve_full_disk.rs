@@ -43,6 +43,32 @@ impl SmallDisk {
     }
 }
 
+#[test]
+fn a_state_directory_on_a_read_only_file_system_is_told_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_zones(folder.path());
+    let Some(disk) = SmallDisk::mount(&folder.path().join("disk")) else { return };
+    let state = disk.0.join("state");
+    let arguments = ["--state-dir", state.to_str().unwrap(), "--tsig", &format!("laptop:{SECRET}")];
+    let mut home = Home { server: Server::start(folder.path(), &arguments), folder };
+    let (answered, _) = send(&home, 0, 5);
+    home.server.kill9();
+    let remount = |option: &str| {
+        let mount = run("mount", &["-o", &format!("remount,{option}"), disk.0.to_str().unwrap()], "").unwrap();
+        assert_eq!(mount.code, Some(0), "{}", mount.err);
+    };
+    remount("ro");
+    let output = Server::fail(home.folder.path(), &arguments);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("read-only file system; mount it writable or choose another --state-dir"), "{said}");
+    remount("rw");
+    home.server.restart();
+    assert!(answered.len() == 5 && answered.iter().all(|number| held(&home, *number)), "{}", home.server.log());
+    home.server.terminate();
+    drop(disk);
+}
+
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = run("umount", &["--lazy", self.0.to_str().unwrap()], "");
