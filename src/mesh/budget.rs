@@ -25,7 +25,8 @@ struct Rate {
 
 /// A full exchange of the largest mesh is about 600 messages; in peace a peer says one in some seconds.
 const MESSAGES: Rate = Rate { most: 2000, second: 50 };
-/// The records of the largest mesh are 16 MiB.
+/// The records of the largest mesh are 16 MiB. What it is sent because it asked counts, too: a short question for all
+/// that is known must not cost more than a long speech.
 const OCTETS: Rate = Rate { most: 33_554_432, second: 524_288 };
 /// A liar makes others sign a record for each suspicion; where many are true, many members say so.
 const SUSPICIONS: Rate = Rate { most: 64, second: 2 };
@@ -52,6 +53,11 @@ impl Budget {
     pub(super) fn spend(&mut self, octets: usize, now: Duration) -> bool {
         let octets = u64::try_from(octets).unwrap_or(u64::MAX);
         self.messages.take(1, &MESSAGES, now) && self.octets.take(octets, &OCTETS, now)
+    }
+
+    /// So many octets are sent because it asked: whether that is within bounds.
+    pub(super) fn owe(&mut self, octets: usize, now: Duration) -> bool {
+        self.octets.take(u64::try_from(octets).unwrap_or(u64::MAX), &OCTETS, now)
     }
 
     /// One suspicion: whether it is to be believed.
@@ -92,6 +98,14 @@ mod tests {
         assert!(budget.spend(100, Duration::from_secs(1)));
         budget.mute(Duration::from_secs(1));
         assert!(budget.is_muted(Duration::from_secs(60)) && !budget.is_muted(Duration::from_secs(61)));
+    }
+
+    #[test]
+    fn what_is_asked_for_counts_like_what_is_said() {
+        let mut budget = Budget::new(Duration::ZERO);
+        assert!(budget.owe(33_000_000, Duration::ZERO));
+        assert!(!budget.owe(1_000_000, Duration::ZERO) && !budget.spend(1_000_000, Duration::ZERO));
+        assert!(budget.owe(1_000_000, Duration::from_secs(2)));
     }
 
     #[test]

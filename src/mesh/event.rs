@@ -73,6 +73,8 @@ pub struct Saved {
     pub sequence: u64,
     /// When the name was taken, in seconds since 1970.
     pub since: u64,
+    /// Its own addresses, until peers say others.
+    pub addresses: Vec<IpAddr>,
     /// Records of peers, and where each was heard last.
     pub peers: Vec<(Vec<u8>, Option<SocketAddr>)>,
     /// What stewards took back.

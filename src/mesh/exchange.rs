@@ -18,8 +18,6 @@ use std::time::Duration;
 const MANY: usize = 8;
 /// Between two questions for what a peer knows.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Between two refutations; far less than a suspicion lasts.
-const REFUTATION: Duration = Duration::from_secs(5);
 /// What a node itself heard so lately is not suspected on another's word.
 const JUST_HEARD: Duration = Duration::from_secs(10);
 
@@ -61,7 +59,7 @@ impl Node {
         if id == self.id {
             // From an earlier life of this node, whose state was lost: it goes on above it.
             self.sequence = sequence;
-            self.republish();
+            self.republish_soon();
             return None;
         }
         if self.table.put(record, self.now.ticks, &mut self.chance) {
@@ -73,10 +71,8 @@ impl Node {
     fn hear_suspicion(&mut self, from: NodeId, id: NodeId, sequence: u64) {
         let now = self.now.ticks;
         if id == self.id {
-            // A liar could say so again at once, and each answer goes to all: between two there is some time.
-            if sequence == self.sequence && self.due.refute.is_none() {
-                let next = self.refuted.map_or(now, |last| last.saturating_add(REFUTATION).max(now));
-                self.due.refute = Some(next);
+            if sequence == self.sequence {
+                self.republish_soon();
             }
             return;
         }
@@ -187,20 +183,19 @@ impl Node {
         self.sessions.remove(&to);
     }
 
-    /// Tells news in as many messages as it takes.
+    /// Tells news in as many messages as it takes, as far as the other has not asked for too much.
     fn tell(&mut self, to: NodeId, at: SocketAddr, news: Vec<News>) {
-        let mut part = Vec::new();
-        let mut octets = 0usize;
-        for item in news {
-            if octets.saturating_add(item.len()) > Message::NEWS {
-                octets = 0;
-                let news = std::mem::take(&mut part);
-                self.send(Some(to), at, &Message::Tell { news, wants: Vec::new() });
+        let mut news = news.into_iter().peekable();
+        while news.peek().is_some() {
+            let mut part = Vec::new();
+            let mut octets = 0usize;
+            while let Some(item) = news.next_if(|item| octets.saturating_add(item.len()) <= Message::NEWS) {
+                octets = octets.saturating_add(item.len());
+                part.push(item);
             }
-            octets = octets.saturating_add(item.len());
-            part.push(item);
-        }
-        if !part.is_empty() {
+            if !self.budgets.get_mut(&to).is_some_and(|budget| budget.owe(octets, self.now.ticks)) {
+                return;
+            }
             self.send(Some(to), at, &Message::Tell { news: part, wants: Vec::new() });
         }
     }

@@ -67,7 +67,7 @@ impl Node {
             self.due.minute = now.saturating_add(Duration::from_secs(60));
             self.look_after();
         }
-        if self.due.refute.is_some_and(|at| at <= now) {
+        if self.due.publish.is_some_and(|at| at <= now) {
             self.republish();
         }
         if self.due.flush.is_some_and(|at| at <= now) {
@@ -218,10 +218,11 @@ impl Node {
         self.voices.say(by, at.ip(), self.now.ticks);
         let addresses = self.voices.addresses(&self.addresses, self.now.ticks);
         if addresses != self.addresses {
+            let homeless = self.addresses.is_empty();
             self.addresses = addresses;
             if self.settings.advertise.is_empty() {
                 self.out.push(super::event::Action::Addresses(self.addresses.clone()));
-                self.republish();
+                if homeless { self.republish() } else { self.republish_soon() }
             }
         }
     }

@@ -29,6 +29,12 @@
 //! A changed address is known to all 2,000 after 22 s, a silent node is gone at all of 50 after 90 s, and a mesh
 //! of 50 that was split in halves is one again after 30 s.
 //!
+//! # What it does not defend against
+//!
+//! A member can lie about when it took its name, and so take the name of another; both are told, and a steward can
+//! remove it. A member of one's own can hand its key or its ticket on. Of two peers one can lie about the address it
+//! sees; it takes three to outvote it. Whoever has the mesh's key is the mesh.
+//!
 //! # Why not foca
 //!
 //! foca 2 (SWIM, without IO) was read and tried for membership. Its updates are not signed and `Down` is final: one

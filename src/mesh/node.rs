@@ -36,7 +36,7 @@ pub struct Node {
     pub(super) own: Vec<u8>,
     pub(super) issued: u64,
     /// When it last signed a record.
-    pub(super) refuted: Option<Duration>,
+    pub(super) published: Option<Duration>,
     pub(super) queue: Queue,
     pub(super) edicts: BTreeMap<(EdictKind, NodeId), Edict>,
     pub(super) probes: BTreeMap<NodeId, Probe>,
@@ -81,8 +81,8 @@ pub(super) struct Due {
     pub(super) minute: Duration,
     /// News waits a moment, so that what comes together goes together.
     pub(super) flush: Option<Duration>,
-    /// A suspicion of this node is answered.
-    pub(super) refute: Option<Duration>,
+    /// A new record is signed.
+    pub(super) publish: Option<Duration>,
     /// Not before this is another exchange begun.
     pub(super) exchange: Duration,
 }
@@ -93,6 +93,10 @@ pub(super) const SKEW: u64 = 600;
 pub(super) const LEFT: u64 = 7200;
 /// The longest lease that is accepted, in seconds.
 const LONGEST_LEASE: u32 = 86_400;
+/// Between two records; far less than a suspicion lasts.
+const BETWEEN_RECORDS: Duration = Duration::from_secs(5);
+/// From how many peers words are counted at the same time.
+const SPEAKERS: usize = 65_536;
 /// The most edicts that are kept.
 const EDICTS: usize = 4096;
 
@@ -119,12 +123,12 @@ impl Node {
             now: Now::default(),
             table: Table::new(id),
             voices: Voices::default(),
-            addresses: Vec::new(),
+            addresses: saved.addresses,
             sequence: saved.sequence,
             since: saved.since,
             own: Vec::new(),
             issued: 0,
-            refuted: None,
+            published: None,
             queue: Queue::default(),
             edicts: BTreeMap::new(),
             probes: BTreeMap::new(),
@@ -202,7 +206,7 @@ impl Node {
         let probe = self.probes.values().map(|probe| probe.deadline).min();
         let suspicion = self.suspicions.front().map(|(until, _, _)| *until);
         let beat = Some(self.due.beat.min(self.due.minute));
-        [joining, probe, suspicion, beat, self.due.flush, self.due.refute].into_iter().flatten().min()
+        [joining, probe, suspicion, beat, self.due.flush, self.due.publish].into_iter().flatten().min()
     }
 
     /// Who lives, this node included, in the order of ids.
@@ -240,6 +244,7 @@ impl Node {
         Saved {
             sequence: self.sequence,
             since: self.since,
+            addresses: self.addresses.clone(),
             peers: peers.map(|peer| (peer.record.octets().to_vec(), peer.heard.map(|(_, at)| at))).collect(),
             edicts: self.edicts.values().copied().collect(),
         }
@@ -313,8 +318,8 @@ impl Node {
         let record = self.sign(self.settings.lease);
         self.own = record.octets().to_vec();
         self.issued = self.now.unix;
-        self.refuted = Some(self.now.ticks);
-        self.due.refute = None;
+        self.published = Some(self.now.ticks);
+        self.due.publish = None;
         // A watcher has one only to show it where it joins.
         if self.settings.role != Role::Watcher && self.table.put(Arc::new(record), self.now.ticks, &mut self.chance) {
             self.view_changed = true;
@@ -326,6 +331,15 @@ impl Node {
         self.publish();
         if self.settings.role != Role::Watcher {
             self.spread(self.id);
+        }
+    }
+
+    /// Signs a new record now, or, if it signed one just now, in a moment: each goes to all, and a liar, or another
+    /// machine with a copy of the key, could ask for the next at once.
+    pub(super) fn republish_soon(&mut self) {
+        if self.due.publish.is_none() {
+            let next = self.published.map(|last| last.saturating_add(BETWEEN_RECORDS));
+            self.due.publish = Some(next.unwrap_or_default().max(self.now.ticks));
         }
     }
 
@@ -344,8 +358,11 @@ impl Node {
 
     fn received(&mut self, from: NodeId, at: SocketAddr, octets: &[u8]) {
         let now = self.now.ticks;
+        if from == self.id || (self.budgets.len() >= SPEAKERS && !self.budgets.contains_key(&from)) {
+            return;
+        }
         let budget = self.budgets.entry(from).or_insert_with(|| Budget::new(now));
-        if from == self.id || budget.is_muted(now) {
+        if budget.is_muted(now) {
             return;
         }
         if !budget.spend(octets.len(), now) {

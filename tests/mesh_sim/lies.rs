@@ -103,6 +103,22 @@ fn a_member_that_answers_where_falsely_hides_nobody() {
 }
 
 #[test]
+fn a_member_that_asks_for_everything_again_and_again_gets_no_more_than_its_share() {
+    let mut world = World::of(100, 3);
+    world.converge(seconds(120)).unwrap();
+    let liar = 99;
+    let octets = Message::Known { buckets: u64::MAX, entries: Vec::new() }.encode();
+    let before = world.octets;
+    for _ in 0..1900 {
+        world.forge(liar, 0, octets.clone());
+    }
+    world.run(seconds(1));
+    // 100 records of 315 octets are 31,500: 1,900 times that would be 60 MB.
+    let spent = world.octets - before;
+    assert!((10_000_000..40_000_000).contains(&spent), "{spent}");
+}
+
+#[test]
 fn a_member_that_floods_is_cut_off_and_the_others_go_on() {
     let mut world = peace();
     let octets = Message::Where(NodeId([1; 32])).encode();
@@ -117,6 +133,21 @@ fn a_member_that_floods_is_cut_off_and_the_others_go_on() {
     // It is a member like any other when it is quiet.
     world.run(seconds(120));
     assert!(world.agrees() && world.node(0).hosts().count() == 10);
+}
+
+#[test]
+fn two_machines_with_one_key_do_not_make_the_mesh_talk_without_end() {
+    let mut world = peace();
+    let ticket = world.ticket();
+    let copy = world.add_with(VICTIM, "n3", dyndns::mesh::Role::Member, &ticket);
+    world.start(copy, vec![v4(1)], Duration::ZERO);
+    let (begin, sent) = (sequence_of(&world, 0, VICTIM), world.sent);
+    world.run(seconds(300));
+    let records = sequence_of(&world, 0, VICTIM) - begin;
+    // The clock alone moves it on by 300.
+    assert!(records < 700, "{records}");
+    assert!((world.sent - sent) / 11 < 5 * 200, "{} messages", world.sent - sent);
+    assert!((0..LIAR).all(|host| host == VICTIM || world.node(host).counts(&world.hosts[VICTIM].id)));
 }
 
 #[test]
