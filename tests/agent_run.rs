@@ -96,6 +96,20 @@ fn what_was_still_to_be_written_is_written_after_kill_9_though_no_source_tells_i
     assert!(!status(folder.path()).contains("still to be written"), "{}", status(folder.path()));
 }
 
+#[test]
+fn what_is_being_written_at_kill_9_is_known_to_the_next_run() {
+    // It takes a question and never answers.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("{FIXED}{}{HOSTS}", target("home", silent.local_addr().unwrap()));
+    let mut agent = Agent::start(folder.path(), &config);
+    silent.recv(&mut [0; 512]).unwrap();
+    agent.kill9();
+    let status = status(folder.path());
+    assert!(status.contains("target home: last check never\n"), "{status}");
+    assert!(status.contains("  nas.example.com 2001:db8:0:7::53 still to be written\n"), "{status}");
+}
+
 const ZONE: &str = "$TTL 60\n@ SOA ns admin 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\nrouter A 192.0.2.1\n";
 
 #[test]

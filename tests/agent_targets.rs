@@ -197,6 +197,24 @@ fn http(answer: impl Fn(&str, &str) -> (u16, String) + Send + 'static) -> (Socke
     (address, seen)
 }
 
+#[test]
+fn a_provider_that_is_slow_to_show_a_change_is_not_told_it_again() {
+    let home = home::Home::new();
+    let (provider, seen) = http(|_, _| (200, "good\ngood\n".to_string()));
+    let folder = tempfile::tempdir().unwrap();
+    let config = dyndns2(folder.path(), &format!("http://{provider}/nic/update"), home.server.v4(), "x");
+    let config = config.replace("192.0.2.1,2001:db8:0:7::1", "192.0.2.1").replace("derived = \"::53\"\n", "");
+    let agent = Agent::start(folder.path(), &config);
+    for failures in [1, 2] {
+        let line = agent.wait_for(&format!("failures={failures} "));
+        assert!(line.contains("does not show it; it is looked for again"), "{line}");
+    }
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    let request = "GET /nic/update?hostname=router.home.example,nas.home.example&myip=192.0.2.1 HTTP/1.1";
+    assert!(seen[0].starts_with(request), "{seen:?}");
+}
+
 const KEYS: [(&str, &str); 3] =
     [("AWS_ACCESS_KEY_ID", "testing"), ("AWS_SECRET_ACCESS_KEY", "testing"), ("AWS_EC2_METADATA_DISABLED", "true")];
 

@@ -265,6 +265,7 @@ fn remote(settings: &TargetSettings) -> Result<Remote, Wrong> {
                 url: url.clone(),
                 user: user.clone(),
                 password: secret(password)?,
+                sent: dyndns2::Sent::default(),
                 server: settings.server.clone(),
                 verify_after: settings.verify_after.clone(),
             }))

@@ -1,8 +1,8 @@
 //! A provider that takes updates by the dyndns2 protocol: one HTTPS request, one word for each host.
 //!
 //! What is held is asked of the zone's own name servers, so nothing is sent that is there already: providers block who
-//! sends the same again and again. All addresses of a host go in each request, since some providers erase the family
-//! that is not named.
+//! sends the same again and again. What one took and does not show yet is sent again after half an hour only. All
+//! addresses of a host go in each request, since some providers erase the family that is not named.
 
 use super::Fault;
 use super::authority;
@@ -10,9 +10,11 @@ use super::http::{Ask, Family, Http, Page, host};
 use super::rfc2136;
 use crate::agent::place::Place;
 use crate::agent::plan::{Change, Held};
+use crate::clock::Clock;
 use crate::wire::{Name, Ttl};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -29,6 +31,20 @@ pub struct Provider {
     pub server: Option<Place>,
     /// When to look whether a change shows, counted from the change.
     pub verify_after: Vec<Duration>,
+    /// What it acknowledged last and does not show yet.
+    pub sent: Sent,
+}
+
+/// What a provider acknowledged last; the clones of one share it.
+#[derive(Debug, Clone, Default)]
+pub struct Sent(Arc<Mutex<Acknowledged>>);
+
+#[derive(Debug, Default)]
+struct Acknowledged {
+    /// When, in seconds since 1970.
+    at: u64,
+    /// Nothing where all that was sent shows.
+    changes: Vec<Change>,
 }
 
 /// A provider at work.
@@ -44,6 +60,9 @@ pub struct Target {
 pub struct Receipt {
     changes: Vec<Change>,
 }
+
+/// For how many seconds what was acknowledged is not sent again.
+const AGAIN: u64 = 1800;
 
 /// More host names than this in one request are refused by some providers.
 const MOST: usize = 20;
@@ -65,6 +84,9 @@ impl Target {
 
     /// Sends what is wanted of the hosts that change; hosts with the same addresses go in one request.
     pub async fn write(&self, changes: Vec<Change>, wanted: &[Change]) -> Result<Receipt, Fault> {
+        if self.provider.sent.has(&changes) {
+            return Ok(Receipt { changes });
+        }
         let mut groups: Vec<(Vec<IpAddr>, Vec<Name>)> = Vec::new();
         for change in &changes {
             if groups.iter().any(|(_, names)| names.contains(&change.name)) {
@@ -84,6 +106,7 @@ impl Target {
             read(&page, &names)
                 .map_err(|why| Fault(format!("cannot update by {}: {why}", host(&self.provider.url))))?;
         }
+        self.provider.sent.set(changes.clone());
         Ok(Receipt { changes })
     }
 
@@ -98,6 +121,7 @@ impl Target {
                 shown &= self.current(&[change.name]).await?.iter().any(|held| change.is_in(held));
             }
             if shown {
+                self.provider.sent.set(Vec::new());
                 return Ok(());
             }
         }
@@ -105,6 +129,17 @@ impl Target {
         Err(Fault(format!(
             "{provider} has acknowledged the update, and {server} does not show it; it is looked for again"
         )))
+    }
+}
+
+impl Sent {
+    fn has(&self, changes: &[Change]) -> bool {
+        let sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.changes == changes && Clock::System.now().saturating_sub(sent.at) < AGAIN
+    }
+
+    fn set(&self, changes: Vec<Change>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Acknowledged { at: Clock::System.now(), changes };
     }
 }
 
