@@ -211,7 +211,11 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
         ("127.0.0.1", &["-t", "soon", "host.example", "192.0.2.1"], "not a number of seconds"),
         ("127.0.0.1:dns", &["host.example", "192.0.2.1"], "not a number"),
         ("127.0.0.1", &["-u", "http://x", "-c", "true", "host.example"], "exclude each other"),
-        ("127.0.0.1", &["-k", "/nonexistent", "host.example", "192.0.2.1"], "cannot read key file /nonexistent"),
+        (
+            "127.0.0.1",
+            &["-k", "/nonexistent/no.key", "host.example", "192.0.2.1"],
+            "cannot read key file /nonexistent/no.key",
+        ),
         // A line break would be a second line of nsupdate's input.
         ("127.0.0.1", &["host.example\nupdate delete www.example", "192.0.2.1"], "a character that no host name has"),
     ] {
