@@ -10,7 +10,8 @@
 
 mod common;
 
-use common::client::Home;
+use common::Server;
+use common::client::{Home, SECRET};
 use common::message::Update;
 use std::fs;
 use std::process::Command;
@@ -116,6 +117,40 @@ fn a_state_is_verified_running_or_not_and_a_fault_is_named_with_exit_code_1() {
         let fault = "fault: cannot read the journal: state/journal/00000000000000000001.seg is damaged at octet 64: ";
         assert!(err.starts_with(fault), "{err}");
     }
+}
+
+/// BIND loses the zone where the serial passes 2^32 while its journal is written and replayed; RFC 1982 says what follows.
+#[test]
+fn a_serial_that_wraps_survives_a_kill_with_its_zone_and_its_history() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("zones")).unwrap();
+    let zone = "@ 60 SOA ns hostmaster 4294967290 1 1 1 1\n@ 60 NS ns\nns 60 A 192.0.2.1\n";
+    fs::write(folder.path().join("zones/example.com.zone"), format!("$ORIGIN example.com.\n{zone}")).unwrap();
+    let server = Server::start(folder.path(), &["--tsig", &format!("laptop:{SECRET}")]);
+    let mut home = Home { server, folder };
+    for n in 1..=20u8 {
+        let update = Update::new(n.into(), "example.com").add_a(&format!("h{n}.example.com"), [192, 0, 2, n]);
+        assert_eq!(home.send(update), 0);
+    }
+    // Zero is passed over.
+    let serial = 4_294_967_290u32.wrapping_add(20) + 1;
+    let history = done(&home, &["zone", "history", "example.com", "--max", "100"]);
+    let exported = done(&home, &["zone", "export", "example.com"]);
+    for rebuilt in [false, true] {
+        home.server.kill9();
+        if rebuilt {
+            fs::remove_dir_all(home.folder.path().join("state/table")).unwrap();
+        }
+        home.server.restart();
+        assert_eq!(home.serial(), serial);
+        assert_eq!(done(&home, &["zone", "export", "example.com"]), exported);
+        assert_eq!(done(&home, &["zone", "history", "example.com", "--max", "100"]), history);
+    }
+    let steps: Vec<&str> = history.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+    assert!(steps.contains(&"serial=4294967295->1"), "{history}");
+    assert_eq!(history.lines().filter(|line| line.contains("by key laptop.")).count(), 20);
+    assert!((1..=20).all(|n| exported.contains(&format!("192.0.2.{n}\n"))), "{exported}");
+    assert_eq!(done(&home, &["zone", "verify"]).lines().last(), Some("ok: everything is whole"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! error, and the exit code says whose fault it was: 0 done, 1 refused, 2 wrong usage or configuration.
 
 mod agent;
+mod backup;
 mod first_steps;
 mod generate;
 mod key;
@@ -38,6 +39,8 @@ enum Command {
     Key(key::Key),
     #[command(subcommand)]
     Zone(zone::Zone),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Status(zone::Status),
     #[command(subcommand)]
     Generate(generate::Generate),
@@ -65,6 +68,8 @@ pub fn run() -> ExitCode {
         Command::Agent(agent) => agent.run(),
         Command::Key(key) => key.run(),
         Command::Zone(zone) => zone.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
         Command::Status(status) => status.run(),
         Command::Generate(generate) => generate.run(),
     };

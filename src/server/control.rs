@@ -49,6 +49,8 @@ pub enum Command {
         /// How many at most.
         max: usize,
     },
+    /// A checkpoint is to be written; the outcome is an [`Instant`](crate::store::Instant) as JSON.
+    Checkpoint,
     /// All that is kept is to be checked; the outcome is [`Findings`](crate::store::Findings) as JSON.
     Verify,
     /// What the server has done since it started.
@@ -94,6 +96,10 @@ impl Control {
                     return Err(format!("zone {apex} has no history here"));
                 }
                 Ok(commits.iter().map(describe).collect())
+            }
+            Command::Checkpoint => {
+                let instant = self.ask(|reply| Request::Checkpoint { reply }).await?;
+                serde_json::to_string(&instant).map_err(|error| error.to_string())
             }
             Command::Verify => {
                 let findings = self.ask(|reply| Request::Verify { reply }).await?;

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::query::View;
-use crate::store::{self, Findings, Retention, StoreOptions};
+use crate::store::{self, BackedUp, Existing, Findings, Instant, Restored, Retention, StoreOptions};
 use crate::update::policy::Rights;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
@@ -124,6 +124,26 @@ pub fn call(state_dir: &Path, command: &Command) -> Result<String, Error> {
 pub fn verify(state_dir: &Path) -> Result<Findings, Error> {
     let findings = call(state_dir, &Command::Verify)?;
     serde_json::from_str(&findings).map_err(|error| Error::usage("cannot read the server's findings").because(error))
+}
+
+/// Makes a backup of a state directory in `to`, with the help of the server that runs on it or alone.
+///
+/// Errors: the state cannot be reached, `to` is in use, something cannot be written.
+pub fn backup(state_dir: &Path, to: &Path) -> Result<(Instant, BackedUp), Error> {
+    let cannot = |error| Error::refused("cannot make the backup").because(error);
+    store::prepare_backup(state_dir, to).map_err(cannot)?;
+    let instant = call(state_dir, &Command::Checkpoint)?;
+    let instant = serde_json::from_str(&instant)
+        .map_err(|error| Error::usage("cannot read the server's answer").because(error))?;
+    let made = store::backup(state_dir, &instant, to).map_err(cannot)?;
+    Ok((instant, made))
+}
+
+/// Makes a state directory from a backup.
+///
+/// Errors: a server uses it, it holds a state already, the backup is not whole.
+pub fn restore(backup: &Path, state_dir: &Path, existing: Existing) -> Result<Restored, Error> {
+    store::restore(backup, state_dir, existing).map_err(|error| Error::refused("cannot restore").because(error))
 }
 
 fn exchange(mut stream: UnixStream, command: &Command) -> io::Result<Outcome> {

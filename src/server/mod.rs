@@ -15,6 +15,6 @@ mod writer;
 mod zone_files;
 
 pub use control::Command;
-pub use control_socket::{call, verify};
+pub use control_socket::{backup, call, restore, verify};
 pub use run::{Ready, run};
 pub use secure::check_certificate;

@@ -7,7 +7,7 @@
 use super::publish::Published;
 use crate::clock::Clock;
 use crate::query::{Limits, View};
-use crate::store::{Actor, Commit, CommitKind, Findings, Logged, Store, StoreError};
+use crate::store::{Actor, Commit, CommitKind, Findings, Instant, Logged, Store, StoreError};
 use crate::sys;
 use crate::tsig::Keyring;
 use crate::update::policy::Rights;
@@ -67,6 +67,11 @@ pub(crate) enum Request {
         max: usize,
         /// Where they go.
         reply: oneshot::Sender<Result<Vec<Logged>, OperatorError>>,
+    },
+    /// A checkpoint is to be written.
+    Checkpoint {
+        /// Where the outcome goes.
+        reply: oneshot::Sender<Result<Instant, OperatorError>>,
     },
     /// All that is kept is to be checked.
     Verify {
@@ -199,6 +204,7 @@ impl<S: Store + 'static> Writer<S> {
         let mut commits = Vec::new();
         let mut held: Vec<Held> = Vec::new();
         let mut reloaded = false;
+        let mut checkpoints = Vec::new();
         for request in requests {
             match request {
                 Request::Update { update, key, entrance, source, reply } => {
@@ -242,6 +248,7 @@ impl<S: Store + 'static> Writer<S> {
                     let outcome = history.map(|history| history.commits).map_err(|error| error.to_string());
                     let _ = reply.send(outcome);
                 }
+                Request::Checkpoint { reply } => checkpoints.push(reply),
                 Request::Verify { reply } => self.store.verify(Box::new(move |findings| {
                     let _ = reply.send(Ok(findings));
                 })),
@@ -292,6 +299,13 @@ impl<S: Store + 'static> Writer<S> {
             _ => {}
         }
         self.answer(held, durable);
+        for reply in checkpoints {
+            // Of what is published, which is what the store holds, whatever became of this group.
+            let told = |outcome: Result<Instant, StoreError>| {
+                let _ = reply.send(outcome.map_err(|error| error.to_string()));
+            };
+            self.store.checkpoint(&self.published.view().zones, Box::new(told));
+        }
         if let (Durable::Yes, false) = (durable, commits.is_empty()) {
             self.store.published(&self.published.view().zones);
         }

@@ -70,6 +70,25 @@ pub enum StoreError {
         /// The first commit in it.
         first: u64,
     },
+    /// A directory that cannot be made a backup, or be restored.
+    Backup {
+        /// The directory.
+        dir: PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// A state directory that holds a state, where one is to be restored.
+    Occupied {
+        /// The state directory.
+        dir: PathBuf,
+    },
+    /// A state directory in which a restore was cut short.
+    Restoring {
+        /// The state directory.
+        dir: PathBuf,
+    },
+    /// There has been no commit yet.
+    Nothing,
     /// The table stopped following the journal while the server ran.
     TableStopped {
         /// The table's directory.
@@ -155,6 +174,17 @@ impl fmt::Display for StoreError {
                  the checkpoints back, or start from a backup with dyndns restore",
                 path.display()
             ),
+            StoreError::Backup { dir, why } => write!(f, "cannot use {} as a backup: {why}", dir.display()),
+            StoreError::Occupied { dir } => write!(
+                f,
+                "cannot restore to {}: it holds a state already; name another --state-dir, or set that state aside \
+                 with --force",
+                dir.display()
+            ),
+            StoreError::Restoring { dir } => {
+                write!(f, "a restore of {} was cut short; do it again with dyndns restore", dir.display())
+            }
+            StoreError::Nothing => f.write_str("there is nothing to back up: no zone was ever made here"),
             StoreError::TableStopped { path, why } => write!(
                 f,
                 "table {} stopped following the journal: {why}; updates go on and nothing is lost: check the disk, the \

@@ -9,6 +9,7 @@
 //! - The table only ever holds what the journal made durable before. It may be thrown away at any time, and nobody
 //!   waits for it: neither an append nor a start.
 
+mod backup;
 mod checkpoint;
 mod checkpoints;
 mod commit;
@@ -23,6 +24,7 @@ mod note;
 #[cfg(test)]
 mod power;
 mod recovery;
+mod restore;
 mod row;
 mod segment;
 mod start;
@@ -30,6 +32,7 @@ mod table;
 mod tail;
 mod verify;
 
+pub use backup::{BackedUp, backup, prepare_backup};
 pub use checkpoints::CheckpointRule;
 pub use commit::{Actor, Commit, CommitKind};
 pub use error::StoreError;
@@ -37,10 +40,12 @@ pub use journal::Retention;
 pub use memory::MemoryStore;
 pub use note::RecoveryNote;
 pub use recovery::{DiskStore, LoadedZone, Opened, StoreOptions};
+pub use restore::{Existing, Restored, restore};
 pub use verify::{Findings, verify};
 
 use crate::wire::Name;
 use crate::zone::{Serial, ZoneSet};
+use serde::{Deserialize, Serialize};
 
 /// Where commits become durable.
 pub trait Store: Send {
@@ -62,6 +67,12 @@ pub trait Store: Send {
         let _ = zones;
     }
 
+    /// Writes a checkpoint of the zones as the last append left them, and tells when it is done.
+    fn checkpoint(&mut self, zones: &ZoneSet, told: Told<Instant>) {
+        let _ = zones;
+        told(Err(StoreError::Nothing));
+    }
+
     /// Checks all that is kept, on a thread of its own, and tells what it found.
     fn verify(&self, told: Box<dyn FnOnce(Findings) + Send>) {
         told(Findings::default());
@@ -75,7 +86,16 @@ pub trait Store: Send {
 }
 
 /// Who is told what came of something that was begun. One that is dropped uncalled was not begun.
-type Told<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
+pub type Told<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
+
+/// A commit of which there is a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instant {
+    /// Its sequence number.
+    pub seq: u64,
+    /// The chain hash after it.
+    pub chain: [u8; 16],
+}
 
 /// Commits of one zone, read back.
 #[derive(Debug, Clone, PartialEq, Eq)]

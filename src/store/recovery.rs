@@ -3,6 +3,7 @@
 //!
 //! The state directory holds `lock`, `journal/`, `table/` and `checkpoint/`.
 
+use super::backup::RESTORING;
 use super::checkpoint;
 use super::checkpoints::{CheckpointRule, Checkpoints};
 use super::disk::{Disk, SystemDisk};
@@ -11,7 +12,7 @@ use super::journal::{Journal, Retention};
 use super::start::{Base, Start, open_table};
 use super::table::Table;
 use super::verify::{Files, Findings};
-use super::{Commit, History, RecoveryNote, Store, StoreError};
+use super::{Commit, History, Instant, RecoveryNote, Store, StoreError, Told};
 use crate::wire::Name;
 use crate::zone::{Serial, Unchecked, ZoneSet};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -99,6 +100,9 @@ impl DiskStore {
         // Whatever the umask: the records of a zone, and who changed them, are the operator's to show.
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(StoreError::io("create", dir))?;
         let lock = lock(dir)?;
+        if dir.join(RESTORING).exists() {
+            return Err(StoreError::Restoring { dir: dir.to_owned() });
+        }
         let mut notes = Vec::new();
         let path = dir.join("table");
         let fresh = !path.exists();
@@ -224,6 +228,16 @@ impl Store for DiskStore {
     fn published(&mut self, zones: &ZoneSet) {
         self.checkpoints.offer(self.journal.end(), zones);
         self.retire();
+    }
+
+    fn checkpoint(&mut self, zones: &ZoneSet, told: Told<Instant>) {
+        let step = self.journal.end();
+        if step.seq == 0 {
+            return told(Err(StoreError::Nothing));
+        }
+        let instant = Instant { seq: step.seq, chain: step.chain };
+        let told: Told<()> = Box::new(move |outcome| told(outcome.map(|()| instant)));
+        self.checkpoints.begin(step, zones, Some(told));
     }
 
     fn verify(&self, told: Box<dyn FnOnce(Findings) + Send>) {

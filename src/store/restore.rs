@@ -1,0 +1,164 @@
+//! A state directory made from a backup.
+//!
+//! Everything is copied and checked first, in `restoring.new` within the state directory. That is renamed to `restoring`,
+//! what is in the way goes to `before-restore-N`, and the new files take their places. While there is `restoring` a start
+//! refuses: a restore that is cut short is never taken for an empty state. It is simply done again.
+
+use super::StoreError;
+use super::backup::{ASIDE, List, Output, RESTORING, sync_dirs};
+use super::checkpoint::Checkpoint;
+use super::journal;
+use super::recovery::lock;
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::path::{Path, PathBuf};
+
+/// A state that was restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// How many zones it has.
+    pub zones: u32,
+    /// The last commit in it.
+    pub seq: u64,
+    /// Where the state that was there before is now.
+    pub aside: Option<PathBuf>,
+}
+
+/// What is done with a state that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and nothing is restored.
+    Refuse,
+    /// It is moved aside.
+    SetAside,
+}
+
+/// Restores the backup in `dir` to the state directory `state`, which no server uses.
+pub fn restore(dir: &Path, state: &Path, existing: Existing) -> Result<Restored, StoreError> {
+    let list = List::read(dir)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(StoreError::io("create", state))?;
+    let _lock = lock(state)?;
+    let old = in_the_way(state)?;
+    if existing == Existing::Refuse && !old.is_empty() {
+        return Err(StoreError::Occupied { dir: state.to_owned() });
+    }
+    let new = state.join(format!("{RESTORING}.new"));
+    clear(&new)?;
+    DirBuilder::new().mode(0o700).create(&new).map_err(StoreError::io("create", &new))?;
+    let zones = match copy(dir, &list, &new) {
+        Ok(zones) => zones,
+        Err(error) => {
+            // Room on a full disk; what cannot be removed now goes at the next try.
+            let _ = fs::remove_dir_all(&new);
+            return Err(error);
+        }
+    };
+    give_to_owner_of(state, &new)?;
+    let whole = state.join(RESTORING);
+    clear(&whole)?;
+    fs::rename(&new, &whole).map_err(StoreError::io("rename", &new))?;
+    sync_dirs(state, &[])?;
+    let aside = set_aside(state, &old)?;
+    put_in_place(&whole, state)?;
+    Ok(Restored { zones, seq: list.step.seq, aside })
+}
+
+/// Removes what an earlier restore left.
+fn clear(dir: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::io("remove", dir)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// What lies in the state directory that a restore would replace.
+fn in_the_way(state: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(state).map_err(StoreError::io("read", state))? {
+        let entry = entry.map_err(StoreError::io("read", state))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name != "lock" && name != "control" && !name.starts_with(ASIDE) && !name.starts_with(RESTORING) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// Copies a backup and checks all of it; returns how many zones it has.
+fn copy(dir: &Path, list: &List, to: &Path) -> Result<u32, StoreError> {
+    let unusable = |why: String| StoreError::Backup { dir: dir.to_owned(), why };
+    let mut out = Output { to, entries: Vec::new() };
+    for entry in &list.entries {
+        let from = dir.join(&entry.path);
+        let missing = |_| unusable(format!("{} is missing or cannot be read; take another", entry.path));
+        let mut file = File::open(&from).map_err(missing)?;
+        out.put(&entry.path, entry.mode, &mut file)?;
+        if out.entries.last() != Some(entry) {
+            return Err(unusable(format!("{} is not as it was written; take another", entry.path)));
+        }
+    }
+    sync_dirs(to, &out.entries)?;
+    let step = list.step;
+    let checkpoint = Checkpoint::open(&to.join("checkpoint").join(super::checkpoint::name_of(step.seq)))?;
+    let (zones, its) = (checkpoint.zones, checkpoint.step);
+    checkpoint.read(|_| Ok::<_, StoreError>(()))?;
+    let mut chains = BTreeMap::from([(step.seq, None)]);
+    let checked = journal::check(&to.join("journal"), None, &mut chains)?;
+    if its != step || chains.get(&step.seq) != Some(&Some(step.chain)) || !checked.faults.is_empty() {
+        return Err(unusable("its journal does not lead to its checkpoint; take another".into()));
+    }
+    Ok(zones)
+}
+
+/// Whoever restores may be root, and the server another user.
+fn give_to_owner_of(state: &Path, new: &Path) -> Result<(), StoreError> {
+    let owner = fs::metadata(state).map_err(StoreError::io("read", state))?;
+    let mut dirs = vec![new.to_owned()];
+    while let Some(path) = dirs.pop() {
+        let own = fs::symlink_metadata(&path).map_err(StoreError::io("read", &path))?;
+        if (own.uid(), own.gid()) != (owner.uid(), owner.gid()) {
+            chown(&path, Some(owner.uid()), Some(owner.gid())).map_err(StoreError::io("give away", &path))?;
+        }
+        if own.is_dir() {
+            for entry in fs::read_dir(&path).map_err(StoreError::io("read", &path))? {
+                dirs.push(entry.map_err(StoreError::io("read", &path))?.path());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Moves an old state to the first `before-restore-N` that is free.
+fn set_aside(state: &Path, old: &[PathBuf]) -> Result<Option<PathBuf>, StoreError> {
+    if old.is_empty() {
+        return Ok(None);
+    }
+    let mut number = 1u32;
+    let aside = loop {
+        let aside = state.join(format!("{ASIDE}{number}"));
+        match DirBuilder::new().mode(0o700).create(&aside) {
+            Ok(()) => break aside,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(StoreError::io("create", &aside)(error)),
+        }
+    };
+    for path in old {
+        let to = aside.join(path.file_name().unwrap_or_default());
+        fs::rename(path, to).map_err(StoreError::io("set aside", path))?;
+    }
+    sync_dirs(state, &[])?;
+    Ok(Some(aside))
+}
+
+/// Moves what was copied to its places.
+fn put_in_place(new: &Path, state: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(new).map_err(StoreError::io("read", new))? {
+        let entry = entry.map_err(StoreError::io("read", new))?;
+        fs::rename(entry.path(), state.join(entry.file_name())).map_err(StoreError::io("move", entry.path()))?;
+    }
+    sync_dirs(state, &[])?;
+    fs::remove_dir(new).map_err(StoreError::io("remove", new))?;
+    sync_dirs(state, &[])
+}

@@ -1,0 +1,223 @@
+//! `dyndns backup` and `dyndns restore`, by the real binary: of a server under load, of one that has ended, and of what is
+//! no whole backup.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test panics where it fails"
+)]
+
+mod common;
+
+use common::Server;
+use common::client::{Home, SECRET};
+use common::exchange::Tcp;
+use common::message::{NOERROR, Update};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// Runs `dyndns ARGUMENTS` in a folder; returns its exit code, output and error.
+fn dyndns(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_dyndns")).current_dir(folder).args(arguments).output().unwrap();
+    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// The output of a command that must succeed.
+fn done(folder: &Path, arguments: &[&str]) -> String {
+    let (code, out, err) = dyndns(folder, arguments);
+    assert_eq!((code, err.as_str()), (0, ""), "{arguments:?}");
+    out
+}
+
+/// The error of a command that must be refused, in one line.
+fn refused(folder: &Path, arguments: &[&str]) -> String {
+    let (code, out, err) = dyndns(folder, arguments);
+    assert_eq!((code, out.as_str(), err.lines().count()), (1, "", 1), "{arguments:?}: {err}");
+    err
+}
+
+/// A server with a few updates; and a backup of it in `saved`.
+fn saved() -> Home {
+    let home = Home::start();
+    for n in 1..20u8 {
+        let update = Update::new(n.into(), "example.com").add_a(&format!("h{n}.example.com"), [192, 0, 2, n]);
+        assert_eq!(home.send(update), NOERROR);
+    }
+    let text = done(home.folder.path(), &["backup", "saved"]);
+    assert!(text.starts_with("backup saved made: up to commit 21, files "), "{text}");
+    home
+}
+
+/// Every file below a directory, and its octets.
+fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => dirs.push(path),
+                false => found.push((path.clone(), fs::read(path).unwrap())),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_backup_under_load_holds_every_update_that_was_answered_before_it_began() {
+    let home = Home::start();
+    let folder = home.folder.path();
+    let (stop, counts) = (AtomicBool::new(false), [const { AtomicU32::new(0) }; 4]);
+    let before = std::thread::scope(|scope| {
+        for (client, count) in counts.iter().enumerate() {
+            let (home, stop) = (&home, &stop);
+            scope.spawn(move || {
+                let mut tcp = Tcp::connect(home.server.v4());
+                while !stop.load(Ordering::SeqCst) {
+                    let n = count.load(Ordering::SeqCst) + 1;
+                    let name = format!("h{n}.w{client}.example.com");
+                    let update = Update::new(n as u16, "example.com").add_a(&name, n.to_be_bytes());
+                    let request = update.sign(&Home::key());
+                    let answer = tcp.ask(&request.message);
+                    assert_eq!(request.verified(&Home::key(), &answer), Ok(NOERROR));
+                    count.store(n, Ordering::SeqCst);
+                }
+            });
+        }
+        while counts.iter().any(|count| count.load(Ordering::SeqCst) < 50) {
+            std::thread::yield_now();
+        }
+        let mut all = Vec::new();
+        for name in ["first", "second", "third"] {
+            let before: Vec<u32> = counts.iter().map(|count| count.load(Ordering::SeqCst)).collect();
+            all.push((name, before));
+            let text = done(folder, &["backup", name]);
+            assert!(text.contains(" made: up to commit "), "{text}");
+        }
+        assert_eq!(done(folder, &["zone", "verify"]).lines().last(), Some("ok: everything is whole"));
+        stop.store(true, Ordering::SeqCst);
+        all
+    });
+    for (name, counts) in before {
+        let place = folder.join(format!("restored-{name}"));
+        fs::create_dir(&place).unwrap();
+        let text = done(folder, &["restore", name, "--state-dir", place.join("state").to_str().unwrap()]);
+        assert!(text.contains(" restored: up to commit "), "{text}");
+        assert_eq!(done(&place, &["zone", "verify"]).lines().last(), Some("ok: everything is whole"));
+        let server = Server::start(&place, &["--tsig", &format!("laptop:{SECRET}")]);
+        let zone = done(&place, &["zone", "export", "example.com"]);
+        let held: std::collections::HashSet<&str> =
+            zone.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        for (client, count) in counts.iter().enumerate() {
+            assert!(*count >= 50);
+            for n in 1..=*count {
+                assert!(held.contains(format!("h{n}.w{client}").as_str()), "{name}: h{n}.w{client} is lost");
+            }
+        }
+        // It takes updates, and its history goes back to the beginning.
+        let request = Update::new(1, "example.com").add_a("new.example.com", [192, 0, 2, 1]).sign(&Home::key());
+        let answer = Tcp::connect(server.v4()).ask(&request.message);
+        assert_eq!(request.verified(&Home::key(), &answer), Ok(NOERROR));
+        let history = done(&place, &["zone", "history", "example.com", "--max", "1000000"]);
+        assert!(history.lines().next().unwrap().contains(" create serial=none->1 by seed"), "{name}");
+    }
+}
+
+#[test]
+fn a_backup_of_an_ended_server_restores_zones_history_keys_and_rights() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut home = Home::start_with(&[]);
+    let folder = home.folder.path();
+    assert!(!home.server.terminate().success() || folder.join("state/keys/dyndns.key").exists());
+    let zones = done(folder, &["zone", "list"]);
+    done(folder, &["backup", "saved"]);
+    done(folder, &["restore", "saved", "--state-dir", "other"]);
+    assert_eq!(done(folder, &["zone", "list", "--state-dir", "other"]), zones);
+    let history = |state| done(folder, &["zone", "history", "example.com", "--state-dir", state]);
+    assert_eq!(history("other"), history("state"));
+    let key = folder.join("other/keys/dyndns.key");
+    assert_eq!(fs::read(&key).unwrap(), fs::read(folder.join("state/keys/dyndns.key")).unwrap());
+    assert_eq!(fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(folder.join("saved")).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn a_backup_goes_nowhere_where_something_is() {
+    let home = saved();
+    let folder = home.folder.path();
+    assert!(refused(folder, &["backup", "saved"]).contains("saved as a backup: it is not empty"));
+    assert!(refused(folder, &["backup", "state/saved"]).contains("it is inside the state directory"));
+}
+
+#[test]
+fn a_backup_that_is_not_whole_is_refused_with_the_reason_and_nothing_changes() {
+    let mut home = saved();
+    home.server.terminate();
+    let folder = home.folder.path();
+    let all = files(&folder.join("saved"));
+    assert!(all.len() >= 3, "{}", all.len());
+    for (path, octets) in &all {
+        let name = path.strip_prefix(folder.join("saved")).unwrap().to_str().unwrap();
+        let (missing, changed) = match name {
+            "backup" => ("it has no list of its files", "the list of its files is cut short or damaged"),
+            _ => (name, name),
+        };
+        fs::remove_file(path).unwrap();
+        let error = refused(folder, &["restore", "saved", "--state-dir", "other"]);
+        assert!(error.contains(missing) && error.contains("take another"), "{name}: {error}");
+        let mut flipped = octets.clone();
+        let middle = flipped.len() / 2;
+        flipped[middle] ^= 1;
+        for damaged in [&octets[..octets.len() - 1], &flipped] {
+            fs::write(path, damaged).unwrap();
+            let error = refused(folder, &["restore", "saved", "--state-dir", "other"]);
+            assert!(error.contains(changed) && error.contains("take another"), "{name}: {error}");
+        }
+        fs::write(path, octets).unwrap();
+    }
+    let left: Vec<_> = fs::read_dir(folder.join("other")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["lock"]);
+    done(folder, &["restore", "saved", "--state-dir", "other"]);
+}
+
+#[test]
+fn a_state_is_not_restored_over_a_running_server_nor_over_another_state_unless_forced() {
+    let mut home = saved();
+    let folder = home.folder.path();
+    let error = refused(folder, &["restore", "saved"]);
+    assert!(error.contains(&format!("state is in use by process {}", home.server.pid())), "{error}");
+    assert_eq!(home.send(Update::new(1, "example.com").add_a("later.example.com", [192, 0, 2, 99])), NOERROR);
+    home.server.terminate();
+    let error = refused(folder, &["restore", "saved"]);
+    assert!(error.contains("it holds a state already") && error.contains("--force"), "{error}");
+    assert!(done(folder, &["zone", "export", "example.com"]).contains("later"));
+    let text = done(folder, &["restore", "saved", "--force"]);
+    assert!(text.contains("what was there before is in state/before-restore-1; it may be deleted"), "{text}");
+    home.server.restart();
+    let zone = done(folder, &["zone", "export", "example.com"]);
+    assert!(zone.contains("h19\t") && !zone.contains("later"), "{zone}");
+    let before = done(folder, &["zone", "export", "example.com", "--state-dir", "state/before-restore-1"]);
+    assert!(before.contains("later"), "{before}");
+}
+
+#[test]
+fn a_restore_that_was_cut_short_is_not_taken_for_a_state() {
+    let mut home = saved();
+    home.server.terminate();
+    let folder = home.folder.path();
+    // As a kill would leave it: checked, the old state aside, nothing in its place yet.
+    fs::rename(folder.join("state"), folder.join("old")).unwrap();
+    fs::create_dir_all(folder.join("state/restoring/journal")).unwrap();
+    let output = Server::fail(folder, &[]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("a restore of ") && error.contains("was cut short"), "{error}");
+    done(folder, &["restore", "saved"]);
+    assert!(done(folder, &["zone", "export", "example.com"]).contains("h19\t"));
+}
