@@ -31,7 +31,8 @@ struct Updates {
     hosts: u32,
     key: TsigKey,
     random: Random,
-    /// Counts the addresses, so that each update changes something.
+    /// Counts the addresses, so that each update changes something. Begins where no run before has: the hosts come in the
+    /// same order again, and an update that changes nothing costs no sync.
     made: u32,
 }
 
@@ -39,13 +40,13 @@ impl Updates {
     fn new(setup: &Setup) -> Updates {
         let zone = Name::parse(&setup.zone).expect("--zone NAME").as_bytes().to_vec();
         let key = setup.key.clone().expect("updates need --key [ALG:]NAME:SECRET");
-        Updates { zone, hosts: setup.hosts, key, random: Random::new(), made: 0 }
+        Updates { zone, hosts: setup.hosts, key, random: Random::new(), made: setup.clock.monotonic_micros() as u32 }
     }
 
     /// Writes a signed update; returns its length, and the MAC that its answer is verified with.
     fn next(&mut self, id: u16, now: u64, message: &mut [u8]) -> (usize, Mac) {
         let host = self.random.below(self.hosts);
-        self.made += 1;
+        self.made = self.made.wrapping_add(1);
         let [_, a, b, c] = self.made.to_be_bytes();
         let [high, low] = id.to_be_bytes();
         message[..12].copy_from_slice(&[high, low, 0x28, 0, 0, 1, 0, 0, 0, 2, 0, 0]);
