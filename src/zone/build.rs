@@ -159,13 +159,7 @@ pub(super) fn add(node: &mut NodeBuf, rtype: Rtype, ttl: Ttl, rdata: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zone::text;
-
-    fn record(owner: &str, rtype: Rtype, ttl: u32, text: &str) -> Record {
-        let apex = Name::parse("example").unwrap();
-        let owner = Key::new(&Name::parse(owner).unwrap());
-        Record { owner, rtype, ttl: Ttl::new(ttl), rdata: text::rdata_from_text(rtype, text, Some(&apex)).unwrap() }
-    }
+    use crate::zone::tests::record;
 
     #[test]
     fn the_order_in_which_records_come_does_not_matter() {

@@ -260,7 +260,8 @@ mod tests {
     use super::*;
     use crate::wire::Ttl;
 
-    fn record(owner: &str, rtype: Rtype, ttl: u32, text: &str) -> Record {
+    /// A record of the zone `example`.
+    pub(super) fn record(owner: &str, rtype: Rtype, ttl: u32, text: &str) -> Record {
         let apex = Name::parse("example").unwrap();
         let owner = Key::new(&Name::parse(owner).unwrap());
         Record { owner, rtype, ttl: Ttl::new(ttl), rdata: text::rdata_from_text(rtype, text, Some(&apex)).unwrap() }
