@@ -12,17 +12,23 @@ mod common;
 
 use common::Server;
 use common::client::{Home, SECRET};
-use common::command;
 use common::message::Update;
 use std::fs;
+use std::process::Command;
 
-/// [`command::dyndns`] in the folder of a server.
+/// Runs `dyndns ARGUMENTS` in the folder of a server; returns its exit code, output and error.
 fn dyndns(home: &Home, arguments: &[&str]) -> (i32, String, String) {
-    command::dyndns(home.folder.path(), arguments)
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_dyndns")).current_dir(home.folder.path()).args(arguments).output().unwrap();
+    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
+/// The output of a command that must succeed.
 fn done(home: &Home, arguments: &[&str]) -> String {
-    command::done(home.folder.path(), arguments)
+    let (code, out, err) = dyndns(home, arguments);
+    assert_eq!((code, err.as_str()), (0, ""), "{arguments:?}");
+    out
 }
 
 #[test]

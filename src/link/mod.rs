@@ -5,6 +5,7 @@ pub mod authority;
 pub mod bring;
 pub mod dyndns2;
 pub mod http;
+pub mod mesh;
 pub mod rfc2136;
 pub mod route53;
 pub mod source;

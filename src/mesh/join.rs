@@ -71,6 +71,11 @@ impl Node {
         }
     }
 
+    /// Whether a peer is one of the mesh, so that what it says counts.
+    pub fn knows(&self, id: &NodeId) -> bool {
+        self.table.peer(id).is_some() || self.watchers.contains_key(id) || self.host == Some(*id)
+    }
+
     /// Whether `from` is the contact that is being tried.
     fn is_tried(&self, from: NodeId) -> bool {
         let current = self.joining.as_ref().and_then(|joining| joining.current);

@@ -386,7 +386,7 @@ impl Node {
             self.out.push(Action::Close(from, Offence::Removed));
             return;
         }
-        let known = self.table.peer(&from).is_some() || self.watchers.contains_key(&from) || self.host == Some(from);
+        let known = self.knows(&from);
         match message {
             Message::Join(record) => self.admit(from, at, &record),
             Message::Welcome(seen) => self.welcomed(from, at, seen),

@@ -305,6 +305,21 @@ impl Edict {
         Ok(Edict { kind, subject: NodeId(reader.array()?), issued: reader.u64()?, signature: reader.array()? })
     }
 
+    /// The octets, signature included, to be kept.
+    pub fn octets(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(Edict::LEN);
+        self.put(&mut out);
+        out
+    }
+
+    /// Reads what [`Edict::octets`] wrote; whose word it is the node looks at.
+    pub fn from_octets(octets: &[u8]) -> Result<Edict, Malformed> {
+        let mut reader = Reader::new(octets, "an edict");
+        let edict = Edict::read(&mut reader)?;
+        reader.end()?;
+        Ok(edict)
+    }
+
     /// Whether a steward of `mesh` said so.
     pub(super) fn holds(&self, mesh: NodeId) -> bool {
         mesh.signed(&[EDICT, &mesh.0, &self.claim()], &self.signature)
@@ -371,9 +386,7 @@ mod tests {
         let mut other = edict;
         other.subject = NodeId([8; 32]);
         assert!(!other.holds(steward().mesh()));
-        let mut octets = Vec::new();
-        edict.put(&mut octets);
-        assert_eq!(octets.len(), Edict::LEN);
-        assert_eq!(Edict::read(&mut Reader::new(&octets, "an edict")), Ok(edict));
+        assert_eq!(edict.octets().len(), Edict::LEN);
+        assert_eq!(Edict::from_octets(&edict.octets()), Ok(edict));
     }
 }

@@ -1,0 +1,421 @@
+//! A node's life: what happens goes into [`Node`], what it wants done is done.
+
+use super::control::{self, Asked};
+use super::links::Target;
+use super::report::{Reply, TicketReport};
+use super::state::{Membership, State, random, save};
+use super::tickets::Tickets;
+use super::transport::{Received, Transport};
+use super::view::View;
+use super::{Entry, PORT, Settings};
+use crate::clock::Clock;
+use crate::error::{Error, io_text};
+use crate::mesh::{Action, Contact, Event, Node, NodeId, Now, Offence, Rights, Role, Saved, Steward, Ticket, Verifier};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Duration, Instant, sleep_until, timeout};
+
+/// A node that is ready to start.
+pub struct Mesh {
+    pub(super) settings: Settings,
+    pub(super) state: State,
+    pub(super) tickets: Tickets,
+    pub(super) ticket: Ticket,
+    pub(super) node: Node,
+    pub(super) me: NodeId,
+    pub(super) clock: Clock,
+    transport: Transport,
+    inbox: mpsc::Receiver<Received>,
+    asked: mpsc::Receiver<Asked>,
+    control: JoinHandle<()>,
+    pub(super) view: watch::Sender<Arc<View>>,
+    /// What is on disk, and when it is looked at again.
+    saved: Saved,
+    save_at: Option<Instant>,
+    saving: Option<JoinHandle<()>>,
+    /// When the next view is shown, if it is another one.
+    show_at: Option<Instant>,
+    pub(super) joined: bool,
+    pub(super) started: u64,
+    pub(super) end: Option<End>,
+}
+
+/// Why a node's life is over.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It was asked to leave; who waits for it.
+    Left(Option<oneshot::Sender<Result<Reply, String>>>),
+    /// It was not let in, or was removed.
+    Failed(Error),
+}
+
+/// How many messages wait for the node; then peers wait.
+const INBOX: usize = 256;
+/// Changes that come together are shown together.
+const SHOW: Duration = Duration::from_millis(50);
+/// What is known is written down after this, and as much again for each hundred peers.
+const SAVE: Duration = Duration::from_secs(5);
+/// How long the name of a contact may take to be found.
+const LOOK_UP: Duration = Duration::from_secs(5);
+/// How long the last answer may take to reach the command line.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
+
+impl Mesh {
+    /// Takes the state directory and the port. It has to be called in tokio's runtime; nothing is sent before
+    /// [`Mesh::run`].
+    ///
+    /// Errors: another node uses the state, the port is taken, the ticket is of another mesh, there is no mesh to be a
+    /// member of.
+    pub fn open(mut settings: Settings) -> Result<Mesh, Error> {
+        let clock = Clock::System;
+        let state = State::open(&settings.state_dir)?;
+        let secret = state.node_secret()?;
+        let unusable = || Error::usage(format!("cannot use the keys in {}", settings.state_dir.display()));
+        let key = secret.key().ok_or_else(unusable)?;
+        let me = key.id();
+        let before = state.membership()?;
+        let ticket = ticket_of(&settings, &state, before.as_ref())?;
+        let watches = settings.node.role == Role::Watcher;
+        if watches != (ticket.pass.rights == Rights::Watch) {
+            let (what, remedy) = match watches {
+                true => ("watch", "come in by it with dyndns mesh join"),
+                false => ("join", "use it with dyndns mesh watch, or ask for a ticket to join"),
+            };
+            return Err(Error::refused(format!("cannot {what} by this ticket: it is for the other")).remedy(remedy));
+        }
+        let admission = ticket.admit(me).ok_or_else(unusable)?;
+        let mut saved = state.saved();
+        if before.as_ref().is_some_and(|before| before.name != settings.node.name.as_str()) {
+            // Another name is claimed from now on, not from when the old one was.
+            saved.since = 0;
+        }
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let patience = settings.node.timeout;
+        let transport = Transport::open(&secret, me, settings.listen, settings.node.port, patience, sender)?;
+        if let Some(place) = transport.place() {
+            settings.node.port = place.port();
+        }
+        if settings.contacts.is_empty() {
+            settings.contacts = before.as_ref().map(|before| before.contacts.clone()).unwrap_or_default();
+        }
+        let mut seed = [0; 8];
+        // It only spreads nodes in time; without it they beat together.
+        let _ = getrandom::fill(&mut seed);
+        let notary = Box::new(Verifier { mesh: ticket.mesh });
+        let seed = u64::from_be_bytes(seed);
+        let node = Node::new(settings.node.clone(), key, ticket.mesh, admission, notary, saved.clone(), seed);
+        let view = View::of(&node, &settings.node.name, ticket.mesh, settings.zone, false);
+        let tickets = Tickets::open(&state)?;
+        let (asking, asked) = mpsc::channel(8);
+        let control = tokio::spawn(control::serve(control::listen(state.directory())?, asking));
+        let mesh = Mesh {
+            tickets,
+            asked,
+            control,
+            started: clock.now(),
+            view: watch::Sender::new(Arc::new(view)),
+            settings,
+            state,
+            ticket,
+            node,
+            me,
+            clock,
+            transport,
+            inbox,
+            saved,
+            save_at: None,
+            saving: None,
+            show_at: None,
+            joined: false,
+            end: None,
+        };
+        if before.is_some() || mesh.tickets.is_steward() {
+            mesh.remember()?;
+        }
+        Ok(mesh)
+    }
+
+    /// The mesh as this node sees it, for good.
+    pub fn view(&self) -> watch::Receiver<Arc<View>> {
+        self.view.subscribe()
+    }
+
+    /// Where it listens.
+    pub fn place(&self) -> Option<SocketAddr> {
+        self.transport.place()
+    }
+
+    /// A ticket to give to others, where this node makes tickets: the same at each start while it is good.
+    pub fn ticket(&mut self) -> Result<Option<TicketReport>, Error> {
+        let (contacts, now) = (self.own_contacts(), self.clock.now());
+        self.tickets.for_others(&self.state, contacts, now).map_err(Error::refused)
+    }
+
+    /// Is a node of the mesh until `stop` changes or somebody asks it to leave; then it tells the others, so that they
+    /// drop it at once.
+    ///
+    /// Errors: it is not let in, nobody answers, it was removed.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+        let contacts = tokio::select! {
+            contacts = self.find_contacts() => contacts,
+            _ = stop.changed() => return Ok(()),
+        };
+        // A node that knows nobody and has nobody to ask is the first.
+        self.joined = self.node.summary().members > 0 || contacts.is_empty();
+        self.handle(Event::Start(contacts));
+        self.show();
+        let end = loop {
+            if let Some(end) = self.end.take() {
+                break end;
+            }
+            let wake = self.wake();
+            tokio::select! {
+                Some(Received { from, at, octets }) = self.inbox.recv() => {
+                    self.handle(Event::Received { from, at, octets });
+                    self.transport.heard(&from, self.node.knows(&from));
+                }
+                () = until(wake) => self.handle(Event::Timer),
+                () = until(self.show_at) => self.show(),
+                () = until(self.save_at) => self.save(),
+                Some((command, reply)) = self.asked.recv() => self.answer(command, reply),
+                _ = stop.changed() => break End::Left(None),
+            }
+        };
+        self.finish(end).await
+    }
+
+    async fn finish(mut self, end: End) -> Result<(), Error> {
+        if let End::Left(_) = end {
+            self.handle(Event::Leave);
+        }
+        self.transport.close().await;
+        if let Some(saving) = self.saving.take() {
+            let _ = saving.await;
+        }
+        let (directory, saved) = (self.state.directory().to_path_buf(), self.node.saved());
+        let _ = tokio::task::spawn_blocking(move || save(&directory, saved)).await;
+        let result = match end {
+            End::Left(asked) => {
+                if let Some(reply) = asked {
+                    // Who asked may be gone.
+                    let _ =
+                        reply.send(Ok(Reply::Done("left the mesh; its keys stay, and a start brings it back".into())));
+                }
+                Ok(())
+            }
+            End::Failed(error) => Err(error),
+        };
+        self.control.abort();
+        // Answers that are being written hold the other end of this.
+        let _ = timeout(LAST_ANSWER, async { while self.asked.recv().await.is_some() {} }).await;
+        result
+    }
+
+    fn now(&self) -> Now {
+        Now { ticks: Duration::from_micros(self.clock.monotonic_micros()), unix: self.clock.now() }
+    }
+
+    fn wake(&self) -> Option<Instant> {
+        let left = self.node.wake()?.saturating_sub(self.now().ticks);
+        Some(Instant::now() + left)
+    }
+
+    pub(super) fn handle(&mut self, event: Event) {
+        let now = self.now();
+        for action in self.node.handle(event, now) {
+            self.carry_out(action);
+        }
+        if self.save_at.is_none() {
+            let more = u32::try_from(self.saved.peers.len() / 100).unwrap_or(u32::MAX);
+            self.save_at = Some(Instant::now() + SAVE * more.saturating_add(1));
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Send { to, id, octets } => self.transport.send(Target { id, to }, octets),
+            Action::Close(id, Offence::Removed) => self.transport.part_with(id),
+            Action::Close(id, Offence::Flood) => {
+                tracing::warn!(peer = %id, "connection closed: too much came over it; nothing is taken for a minute");
+                self.transport.mute(id);
+            }
+            Action::Close(id, Offence::Malformed(why)) => {
+                tracing::warn!(peer = %id, "connection closed: {why}");
+                self.transport.mute(id);
+            }
+            Action::ViewChanged => {
+                self.show_at.get_or_insert_with(|| Instant::now() + SHOW);
+            }
+            Action::Addresses(addresses) => {
+                let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                tracing::info!(addresses = list.join(","), "own addresses have changed");
+                self.show();
+            }
+            Action::Joined => {
+                self.joined = true;
+                tracing::info!(mesh = %self.ticket.mesh, "joined");
+                if let Err(error) = self.remember() {
+                    tracing::warn!("a restart would not know the mesh: {error}");
+                }
+                self.show();
+            }
+            Action::NameTaken(holder) => tracing::warn!(
+                name = %self.settings.node.name,
+                %holder,
+                "another node has the name; choose another with --name, or remove that node"
+            ),
+            Action::Refused(refusal) => self.fail("cannot join the mesh", &refusal.to_string(), None),
+            Action::GaveUp(tried) => {
+                let mut list: Vec<String> = tried.iter().map(ToString::to_string).collect();
+                list.dedup();
+                let why = format!("nobody answered at {}, 4 tries each", list.join(", "));
+                let port = self.settings.node.port;
+                let remedy = format!(
+                    "check that one of them runs and that UDP passes between there and port {port} here, or name another \
+                     with --contact"
+                );
+                self.fail("cannot join the mesh", &why, Some(remedy));
+            }
+            Action::Removed => {
+                let directory = self.state.directory().display();
+                let remedy = format!("to come back, move {directory} away and join with a new ticket");
+                self.fail("this node is no member any more", "it was removed from the mesh", Some(remedy));
+            }
+        }
+    }
+
+    fn fail(&mut self, attempted: &str, why: &str, remedy: Option<String>) {
+        let error = Error::refused(attempted).because(why.to_string());
+        let error = match remedy {
+            Some(remedy) => error.remedy(remedy),
+            None => error,
+        };
+        self.end.get_or_insert(End::Failed(error));
+    }
+
+    /// Shows what there is, where it is not what was shown.
+    fn show(&mut self) {
+        self.show_at = None;
+        let view = View::of(&self.node, &self.settings.node.name, self.ticket.mesh, self.settings.zone, self.joined);
+        self.view.send_if_modified(|shown| {
+            let other = **shown != view;
+            if other {
+                *shown = Arc::new(view);
+            }
+            other
+        });
+    }
+
+    /// Writes down what is known, where it is not what is on disk.
+    fn save(&mut self) {
+        self.save_at = None;
+        let saved = self.node.saved();
+        let busy = self.saving.as_ref().is_some_and(|saving| !saving.is_finished());
+        if busy || saved == self.saved {
+            return;
+        }
+        self.saved.clone_from(&saved);
+        let directory = self.state.directory().to_path_buf();
+        self.saving = Some(tokio::task::spawn_blocking(move || save(&directory, saved)));
+    }
+
+    /// Writes down how it is in the mesh, so that the next start needs no ticket.
+    fn remember(&self) -> Result<(), Error> {
+        self.state.write_membership(&Membership {
+            ticket: self.ticket.to_string(),
+            name: self.settings.node.name.to_string(),
+            zone: self.settings.zone.to_string(),
+            port: self.settings.node.port,
+            contacts: self.settings.contacts.clone(),
+        })
+    }
+
+    /// Whom to try: those that the operator names, then those of the ticket.
+    async fn find_contacts(&self) -> Vec<Contact> {
+        let mut contacts = Vec::new();
+        for named in &self.settings.contacts {
+            match timeout(LOOK_UP, tokio::net::lookup_host(with_port(named))).await {
+                Ok(Ok(found)) => {
+                    contacts.extend(found.map(|at| Contact { id: None, address: canonical(at) }));
+                }
+                Ok(Err(error)) => tracing::warn!("contact {named} is left out: {}", io_text(&error)),
+                Err(_) => tracing::warn!("contact {named} is left out: its name was not found within 5 s"),
+            }
+        }
+        contacts.extend(self.ticket.contacts.iter().copied());
+        let mut seen = Vec::new();
+        contacts.retain(|contact| {
+            let new = !seen.contains(&contact.address) && contact.id != Some(self.me);
+            seen.push(contact.address);
+            new
+        });
+        contacts
+    }
+
+    /// Where others can try, this node first.
+    pub(super) fn own_contacts(&self) -> Vec<Contact> {
+        let at = |id, ip: &IpAddr, port| Contact { id: Some(id), address: SocketAddr::new(*ip, port) };
+        let own = self.node.addresses().iter().map(|ip| at(self.me, ip, self.settings.node.port));
+        let mut contacts: Vec<Contact> = own.collect();
+        let mut others: Vec<_> = self.node.hosts().map(|host| host.claim).filter(|claim| claim.id != self.me).collect();
+        others.sort_by_key(|claim| claim.role != Role::Server);
+        for claim in others.into_iter().take(Ticket::CONTACTS) {
+            contacts.extend(claim.addresses.first().map(|ip| at(claim.id, ip, claim.port)));
+        }
+        contacts.truncate(Ticket::CONTACTS);
+        contacts
+    }
+}
+
+/// By which ticket the node is in, or comes in.
+fn ticket_of(settings: &Settings, state: &State, before: Option<&Membership>) -> Result<Ticket, Error> {
+    let kept = before.map(|before| before.ticket.parse::<Ticket>()).transpose();
+    let kept = kept.map_err(|error| {
+        Error::usage(format!("cannot use the membership in {}", settings.state_dir.display())).because(error)
+    })?;
+    match (&settings.entry, kept) {
+        (Entry::Join(ticket), Some(kept)) if kept.mesh != ticket.mesh => {
+            let text = format!("cannot join mesh {}: this node is in mesh {}", ticket.mesh, kept.mesh);
+            Err(Error::refused(text).remedy("choose another directory with --state-dir: each mesh needs its own"))
+        }
+        (Entry::Join(ticket), _) => Ok(ticket.clone()),
+        (Entry::Start | Entry::Resume, Some(kept)) => Ok(kept),
+        (Entry::Start, None) => begin(state),
+        (Entry::Resume, None) => {
+            let text = format!("there is no mesh in {}", settings.state_dir.display());
+            Err(Error::refused(text).remedy("join one with a ticket, or begin one with dyndns mesh start"))
+        }
+    }
+}
+
+/// Begins a mesh: its first node has a ticket of its own, whose secret leaves this directory never.
+fn begin(state: &State) -> Result<Ticket, Error> {
+    let secret = match state.mesh_secret()? {
+        Some(secret) => secret,
+        None => state.make_mesh()?,
+    };
+    let steward = secret.key().map(Steward::new);
+    let ticket = steward.and_then(|steward| steward.ticket(*random().ok()?, Rights::Join, u64::MAX, Vec::new()));
+    ticket.ok_or_else(|| Error::usage("cannot begin a mesh: the key that was made is no key; try again"))
+}
+
+fn with_port(named: &str) -> String {
+    match named.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, PORT).to_string(),
+        Err(_) if named.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => named.to_string(),
+        Err(_) => format!("{}:{PORT}", named.trim_matches(['[', ']'])),
+    }
+}
+
+fn canonical(at: SocketAddr) -> SocketAddr {
+    SocketAddr::new(at.ip().to_canonical(), at.port())
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,326 @@
+//! Octets between nodes: QUIC (RFC 9000) on one socket, over which a node both calls and is called, so that peers see it
+//! where it listens.
+//!
+//! A message is one unidirectional stream. It goes over a connection that leads to just that address, or over a new
+//! one; a connection that does not acknowledge it is given up and begun anew, so a peer that has started again or
+//! moved costs one try, not a timeout of QUIC. What does not arrive in the time that an answer may take is
+//! dropped: the node asks again by itself.
+//!
+//! Whoever is at the other end, what it can cost is bounded: handshakes (only from addresses that have proved to be
+//! theirs, so many at once, so long), connections (`links`), one message at a time from each, octets on their way.
+
+use super::links::{Code, Links, Target, place_of};
+use super::proof::{Secret, peer_of};
+use crate::error::Error;
+use crate::mesh::{Message, NodeId};
+use quinn::{Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, TokioRuntime, TransportConfig, VarInt};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant, timeout, timeout_at};
+
+/// The way to the other nodes.
+pub(super) struct Transport {
+    shared: Arc<Shared>,
+    /// Messages on their way, and connections to be closed in a moment.
+    tasks: JoinSet<()>,
+}
+
+/// A message from a peer whose identity is proved.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) from: NodeId,
+    pub(super) at: SocketAddr,
+    pub(super) octets: Vec<u8>,
+}
+
+struct Shared {
+    id: NodeId,
+    endpoint: Endpoint,
+    calling: quinn::ClientConfig,
+    links: Mutex<Links>,
+    /// Of several messages to one place the first makes the connection and the others wait for it.
+    lines: Mutex<HashMap<Target, Weak<tokio::sync::Mutex<()>>>>,
+    inbox: mpsc::Sender<Received>,
+    /// How long an answer may take.
+    patience: Duration,
+}
+
+/// How long a connection lives on which nothing is said.
+const IDLE: Duration = Duration::from_secs(45);
+/// The longest message, with some room: a longer one is an offence, not a question of windows.
+const WINDOW: u32 = 40_960;
+/// How many streams a peer may have open; the next waits.
+const STREAMS: u32 = 32;
+/// How many handshakes may wait for their first look, and how much of their first packets is kept.
+const WAITING: usize = 256;
+const WAITING_OCTETS: u64 = 1 << 20;
+/// How many messages may be on their way at once. The longest exchange with one peer is some 600.
+const MESSAGES: usize = 2048;
+
+impl Transport {
+    /// Listens at `ip` and `port`; without IPv6 on this machine `::` means `0.0.0.0`.
+    ///
+    /// Errors: the port is taken, the address not this machine's.
+    pub(super) fn open(
+        secret: &Secret,
+        id: NodeId,
+        ip: IpAddr,
+        port: u16,
+        patience: Duration,
+        inbox: mpsc::Sender<Received>,
+    ) -> Result<Transport, Error> {
+        let socket = bind(ip, port)?;
+        let cannot = || Error::usage("cannot start QUIC");
+        let mut transport = TransportConfig::default();
+        let idle = IdleTimeout::try_from(IDLE).map_err(|error| cannot().because(error))?;
+        transport
+            .max_idle_timeout(Some(idle))
+            .max_concurrent_bidi_streams(0_u32.into())
+            .max_concurrent_uni_streams(STREAMS.into())
+            .datagram_receive_buffer_size(None)
+            .stream_receive_window(WINDOW.into())
+            .receive_window((4 * WINDOW).into())
+            .send_window(8 * u64::from(WINDOW));
+        let transport = Arc::new(transport);
+        let server = secret.server(id).map_err(|error| cannot().because(error))?;
+        let mut answering = quinn::ServerConfig::with_crypto(Arc::new(server));
+        answering
+            .transport_config(Arc::clone(&transport))
+            // A peer that has moved goes on where it is now, as soon as that is proved (RFC 9000 section 9).
+            .migration(true)
+            .max_incoming(WAITING)
+            .incoming_buffer_size(WINDOW.into())
+            .incoming_buffer_size_total(WAITING_OCTETS);
+        let client = secret.client(id).map_err(|error| cannot().because(error))?;
+        let mut calling = quinn::ClientConfig::new(Arc::new(client));
+        calling.transport_config(transport);
+        let endpoint = Endpoint::new(EndpointConfig::default(), Some(answering), socket, Arc::new(TokioRuntime))
+            .map_err(|error| cannot().because(error))?;
+        let (links, lines) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { id, endpoint, calling, links, lines, inbox, patience });
+        tokio::spawn(Arc::clone(&shared).answer());
+        Ok(Transport { shared, tasks: JoinSet::new() })
+    }
+
+    /// Where it listens.
+    pub(super) fn place(&self) -> Option<SocketAddr> {
+        self.shared.endpoint.local_addr().ok()
+    }
+
+    /// Sends a message, in the background.
+    pub(super) fn send(&mut self, target: Target, octets: Vec<u8>) {
+        while self.tasks.try_join_next().is_some() {}
+        if self.tasks.len() >= MESSAGES {
+            tracing::debug!(to = %target.to, "message dropped: too many are on their way");
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let until = Instant::now() + shared.patience;
+        self.tasks.spawn(async move {
+            if timeout_at(until, shared.deliver(target, &octets)).await != Ok(true) {
+                tracing::debug!(to = %target.to, "message dropped: no way there in time");
+            }
+        });
+    }
+
+    /// Something of a peer was taken: whether it is a member.
+    pub(super) fn heard(&self, id: &NodeId, member: bool) {
+        self.shared.links().heard(id, member);
+    }
+
+    /// Cuts a peer off for a while.
+    pub(super) fn mute(&self, id: NodeId) {
+        self.shared.links().mute(id);
+    }
+
+    /// Closes the connections with a peer once it has had time for the last messages.
+    pub(super) fn part_with(&mut self, id: NodeId) {
+        let (connections, patience) = (self.shared.links().of(&id), self.shared.patience);
+        self.tasks.spawn(async move {
+            tokio::time::sleep(patience).await;
+            connections.iter().for_each(|connection| Code::Done.close(connection));
+        });
+    }
+
+    /// Waits until what is on its way has arrived, but not for long, and ends all connections.
+    pub(super) async fn close(mut self) {
+        let _ = timeout(self.shared.patience, async { while self.tasks.join_next().await.is_some() {} }).await;
+        self.tasks.abort_all();
+        self.shared.endpoint.close(VarInt::from_u32(0), b"");
+        // The last packets tell peers that this end is gone.
+        let _ = timeout(LAST_WORD, self.shared.endpoint.wait_idle()).await;
+    }
+}
+
+/// How long the ends of connections may take at the end.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
+impl Shared {
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whether the other end has it.
+    async fn deliver(self: &Arc<Self>, target: Target, octets: &[u8]) -> bool {
+        let there = self.links().find(&target);
+        if let Some(connection) = there {
+            // Three tries fit into the time of an answer: one that is lost, one handshake, one that arrives.
+            match timeout(self.patience / 3, push(&connection, octets)).await {
+                Ok(Ok(())) => return true,
+                _ => Code::Done.close(&connection),
+            }
+        }
+        let line = self.line(target);
+        let turn = line.lock().await;
+        let there = self.links().find(&target);
+        let connection = match there {
+            Some(connection) => connection,
+            None => match self.call(target).await {
+                Ok(connection) => connection,
+                Err(why) => {
+                    tracing::debug!(to = %target.to, "no connection: {why}");
+                    return false;
+                }
+            },
+        };
+        drop(turn);
+        push(&connection, octets).await.is_ok()
+    }
+
+    fn line(&self, target: Target) -> Arc<tokio::sync::Mutex<()>> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines.get(&target).and_then(Weak::upgrade) {
+            return line;
+        }
+        lines.retain(|_, line| line.strong_count() > 0);
+        let line = Arc::default();
+        lines.insert(target, Arc::downgrade(&line));
+        line
+    }
+
+    async fn call(self: &Arc<Self>, target: Target) -> Result<Connection, String> {
+        // The name is sent to nobody; quinn wants one.
+        let connecting = self.endpoint.connect_with(self.calling.clone(), target.to, "mesh.invalid");
+        let connection = connecting.map_err(|error| error.to_string())?.await.map_err(|error| error.to_string())?;
+        let proved = peer_of(&connection);
+        let Some(id) = proved.filter(|id| *id != self.id && target.id.is_none_or(|wanted| wanted == *id)) else {
+            Code::Stranger.close(&connection);
+            return Err(match proved {
+                Some(id) => format!("node {id} is there"),
+                None => "no node is there".into(),
+            });
+        };
+        if !self.take(id, &connection) {
+            return Err("it was cut off".into());
+        }
+        Ok(connection)
+    }
+
+    /// Answers whoever calls.
+    async fn answer(self: Arc<Self>) {
+        while let Some(incoming) = self.endpoint.accept().await {
+            // Nothing is kept of a caller that has not shown that it gets our packets (RFC 9000 section 8.1.2).
+            if !incoming.remote_address_validated() {
+                let _ = incoming.retry();
+                continue;
+            }
+            let ip = incoming.remote_address().ip();
+            if !self.links().begin_handshake(ip) {
+                incoming.refuse();
+                continue;
+            }
+            let shared = Arc::clone(&self);
+            tokio::spawn(async move {
+                let greeted = timeout(shared.patience, greet(incoming)).await;
+                shared.links().end_handshake(ip);
+                if let Ok(Some((id, connection))) = greeted {
+                    if id == shared.id {
+                        Code::Stranger.close(&connection);
+                    } else {
+                        shared.take(id, &connection);
+                    }
+                }
+            });
+        }
+    }
+
+    /// Takes a connection and listens to it until it ends; says whether there is room for it.
+    fn take(self: &Arc<Self>, id: NodeId, connection: &Connection) -> bool {
+        let taken = self.links().add(id, connection.clone());
+        if taken {
+            let (shared, connection) = (Arc::clone(self), connection.clone());
+            tokio::spawn(async move {
+                shared.listen(id, &connection).await;
+                shared.links().remove(&id, &connection);
+            });
+        }
+        taken
+    }
+
+    /// One message after the other: a peer that is slow with one waits with the next.
+    async fn listen(&self, from: NodeId, connection: &Connection) {
+        while let Ok(mut stream) = connection.accept_uni().await {
+            match timeout(IDLE, stream.read_to_end(Message::LONGEST)).await {
+                Ok(Ok(octets)) => {
+                    let received = Received { from, at: place_of(connection), octets };
+                    if self.inbox.send(received).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(Err(quinn::ReadToEndError::TooLong)) | Err(_) => {
+                    tracing::warn!(peer = %from, "connection closed: a message was too long or did not end");
+                    return self.links().mute(from);
+                }
+                // Taken back, or the connection has ended.
+                Ok(Err(quinn::ReadToEndError::Read(_))) => {}
+            }
+        }
+    }
+}
+
+/// Who calls.
+async fn greet(incoming: Incoming) -> Option<(NodeId, Connection)> {
+    let connection = incoming.accept().ok()?.await.ok()?;
+    let Some(id) = peer_of(&connection) else {
+        Code::Stranger.close(&connection);
+        return None;
+    };
+    Some((id, connection))
+}
+
+/// Returns once the other end has acknowledged all of it.
+async fn push(connection: &Connection, octets: &[u8]) -> Result<(), quinn::WriteError> {
+    let mut stream = connection.open_uni().await?;
+    stream.write_all(octets).await?;
+    let _ = stream.finish();
+    match stream.stopped().await {
+        Ok(_) => Ok(()),
+        Err(quinn::StoppedError::ConnectionLost(error)) => Err(error.into()),
+        Err(quinn::StoppedError::ZeroRttRejected) => Err(quinn::WriteError::ZeroRttRejected),
+    }
+}
+
+fn bind(ip: IpAddr, port: u16) -> Result<UdpSocket, Error> {
+    let at = SocketAddr::new(ip, port);
+    let open = |at: SocketAddr| {
+        let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+        if at.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.bind(&at.into())?;
+        Ok::<_, std::io::Error>(UdpSocket::from(socket))
+    };
+    let opened = match open(at) {
+        // No IPv6 on this machine.
+        Err(error) if ip.is_unspecified() && error.kind() != std::io::ErrorKind::AddrInUse => {
+            open(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)).map_err(|_| error)
+        }
+        opened => opened,
+    };
+    let remedy = "choose another with --port or --listen, or stop what uses it";
+    opened.map_err(|error| Error::usage(format!("cannot bind {at}")).because(error).remedy(remedy))
+}
