@@ -13,6 +13,8 @@ mod clients;
 mod common;
 #[path = "http/home.rs"]
 mod home;
+#[path = "http/keys.rs"]
+mod keys;
 #[path = "http/page.rs"]
 mod page;
 

@@ -286,8 +286,8 @@ impl Config {
         if let Some(name) = http.as_ref().and_then(|http| http.acme_zone) {
             keys.rights.allow_challenges(name);
         }
-        if http.is_some() && http_users.is_empty() {
-            warnings.push("[http] has no users yet; make one: dyndns key add-http NAME".into());
+        if http.is_some() && http_users.is_empty() && keys.all.is_empty() {
+            warnings.push("[http] has no users yet, and there are no keys; make one: dyndns key add-http NAME".into());
         }
 
         Ok(Config {

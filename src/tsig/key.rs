@@ -89,6 +89,11 @@ impl Secret {
         Zeroizing::new(BASE64.encode(self.0.as_slice()))
     }
 
+    /// How many octets.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The octets, to key a hash with.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -58,7 +58,7 @@ pub(super) async fn register(
 ) -> Result<Response, Failure> {
     let acme_zone = rooms.config.acme_zone.ok_or(Failure::new(StatusCode::NOT_FOUND, "not_found"))?;
     let (parts, octets) = body(&rooms, request).await?;
-    if !rooms.config.acme_register_from.iter().any(|network| network.contains(source.0)) {
+    if !rooms.config.acme_register_from.iter().any(|network| network.contains(source.address)) {
         let credentials = Credentials::of(&parts.headers, parts.uri.query().unwrap_or_default());
         let visitor = rooms.admit(credentials, source).await?;
         let zone = nearest(&rooms, &acme_zone).ok_or(Failure::new(StatusCode::NOT_FOUND, "not_found"))?;
@@ -76,7 +76,7 @@ pub(super) async fn register(
         return Err(Failure::new(StatusCode::INSUFFICIENT_STORAGE, "too_many_accounts"));
     }
     let (label, user, password) = rooms.new_account(&acme_zone, networks).await?;
-    tracing::info!(user = %format_args!("{:#}", user.name), source = %source.0, "acme-dns account made");
+    tracing::info!(user = %format_args!("{:#}", user.name), source = %source.address, "acme-dns account made");
     let account = json!({
         "username": label,
         "password": password.as_str(),

@@ -63,7 +63,7 @@ async fn update(rooms: &Rooms, source: Source, parts: &Parts, body: Body) -> Res
         _ => return Err(Ending::Line(StatusCode::METHOD_NOT_ALLOWED, "badagent\n")),
     }
     let visitor = rooms.admit(Credentials::of(&parts.headers, &query), source).await.map_err(Ending::Stopped)?;
-    let parameters = match Parameters::read(&query, source.0) {
+    let parameters = match Parameters::read(&query, source.address) {
         Ok(parameters) => parameters,
         Err(text) => {
             let Visitor { user, source } = visitor;

@@ -7,8 +7,8 @@
 //! bounded, and so is how many wait.
 //!
 //! argon2id takes tens of milliseconds, by intent. So one password is checked at a time, and on a thread of its own:
-//! no guessing takes the threads that answer DNS. A password that was right before is known by a keyed hash in memory
-//! and needs no turn; a wrong one of those is slowed like every other.
+//! no guessing takes the threads that answer DNS. A password that was right before is known by a keyed hash in memory,
+//! a key's secret is known anyway, and neither needs a turn; a wrong one of those is slowed like every other.
 
 use super::slow::Slowed;
 use crate::config::HttpUser;
@@ -48,6 +48,13 @@ pub(super) struct Guard {
     turn: Arc<Semaphore>,
     slowed: Mutex<Tables>,
     waiting: Mutex<Waiting>,
+}
+
+/// Whether the password is a key's own secret, which takes no hashing to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proven {
+    Yes,
+    No,
 }
 
 /// Why somebody does not come in.
@@ -121,6 +128,7 @@ impl Guard {
         &self,
         name: Name,
         password: Zeroizing<Vec<u8>>,
+        proven: Proven,
         source: IpAddr,
         now: u64,
     ) -> Result<(), Stopped> {
@@ -128,6 +136,9 @@ impl Guard {
         let user = users.all.get(&name).filter(|user| user.may_come_from(source));
         let source = place(source);
         self.may_try(name, source, now)?;
+        if proven == Proven::Yes {
+            return Ok(());
+        }
         let digest = self.digest(&password);
         if user.is_some() && users.knows(&name, &digest) {
             return Ok(());
@@ -251,7 +262,7 @@ mod tests {
     }
 
     async fn admit(guard: &Guard, user: &str, password: &str, source: &str, now: u64) -> Result<(), Stopped> {
-        guard.admit(name(user), Zeroizing::new(password.as_bytes().to_vec()), at(source), now).await
+        guard.admit(name(user), Zeroizing::new(password.as_bytes().to_vec()), Proven::No, at(source), now).await
     }
 
     #[tokio::test]
@@ -265,6 +276,16 @@ mod tests {
         assert_eq!(admit(&guard, "router", "guess", "192.0.2.1", 1001).await, wrong);
         assert_eq!(admit(&guard, "router", &password, "192.0.2.1", 1002).await, Err(Stopped::Wait(1)));
         assert_eq!(admit(&guard, "stranger", &password, "192.0.2.9", 1001).await, wrong);
+    }
+
+    #[tokio::test]
+    async fn even_the_secret_of_a_key_waits_after_guesses_and_takes_no_turn() {
+        let guard = Guard::new(&[]).unwrap();
+        let proven = |now| guard.admit(name("key"), Zeroizing::default(), Proven::Yes, at("192.0.2.1"), now);
+        assert_eq!(admit(&guard, "key", "guess", "192.0.2.1", 1000).await, Err(Stopped::WrongPassword));
+        assert_eq!(proven(1000).await, Err(Stopped::Wait(1)));
+        let _turn = guard.turn().await;
+        assert_eq!(proven(1001).await, Ok(()));
     }
 
     #[tokio::test]

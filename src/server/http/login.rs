@@ -3,11 +3,17 @@
 //! By Basic authentication (RFC 7617), or by a token: `Authorization: Bearer TOKEN` (RFC 6750), or `token=TOKEN` in the
 //! query or the form, for devices that know nothing else. A token is user and password in one word: the base64url of
 //! `USER:PASSWORD` without padding. There is nothing in it that would have to be kept or taken away besides.
+//!
+//! A user is one that `dyndns key add-http` made, or a key with its own secret, in base64 as its file has it. No option
+//! turns the latter on, for who holds the secret may do the same by DNS, and who guesses is slowed here and is not
+//! there. But TSIG never sends the secret, and HTTP does: so it is taken on a private line alone, where nobody else
+//! reads it, and never from a key whose secret is so short that it might be guessed.
 
 use super::Rooms;
-use super::guard::Stopped;
+use super::guard::{Proven, Stopped};
 use super::parameters::pairs;
-use super::source::Source;
+use super::source::{Line, Source};
+use crate::tsig::Secret;
 use crate::wire::Name;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -16,6 +22,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use zeroize::Zeroizing;
+
+/// How many octets a key's secret has at least, to be taken for a password.
+const SECRET: usize = 16;
 
 /// A user's name and password, as sent.
 pub(super) struct Credentials {
@@ -53,15 +62,38 @@ impl Credentials {
         let user = Name::parse(std::str::from_utf8(user).ok()?).ok()?;
         Some(Credentials { user, password: Zeroizing::new(password.get(1..)?.to_vec()) })
     }
+
+    /// Whether the password is this secret; in a time that tells nothing of it.
+    fn holds(&self, secret: &Secret) -> bool {
+        std::str::from_utf8(&self.password)
+            .is_ok_and(|text| Secret::from_base64(text).is_ok_and(|said| said == *secret))
+    }
+}
+
+/// Why this secret, although it is the right one, opens no door.
+fn barred(secret: &Secret, line: Line) -> Option<&'static str> {
+    match line {
+        Line::Open => Some("a key's secret came unencrypted; use HTTPS, or a password by dyndns key add-http"),
+        Line::Private if secret.len() < SECRET => {
+            Some("the key's secret is too short; make another by dyndns key generate")
+        }
+        Line::Private => None,
+    }
 }
 
 impl Rooms {
     /// Lets somebody in, or tells why not; a refusal is logged.
-    pub(super) async fn admit(&self, who: Option<Credentials>, Source(source): Source) -> Result<Visitor, Stopped> {
-        let Credentials { user, password } = who.ok_or(Stopped::NoPassword)?;
+    pub(super) async fn admit(&self, who: Option<Credentials>, source: Source) -> Result<Visitor, Stopped> {
+        let credentials = who.ok_or(Stopped::NoPassword)?;
         let exchange = &self.service.exchange;
         let now = exchange.clock.now();
-        let admitted = self.guard.admit(user, password, source, now).await;
+        let key = exchange.published.view().keyring.get(&credentials.user).cloned();
+        let secret = key.filter(|key| credentials.holds(&key.secret));
+        let barred = secret.as_ref().and_then(|key| barred(&key.secret, source.line));
+        let Credentials { user, password } = credentials;
+        let Source { address: source, .. } = source;
+        let proven = if secret.is_some() && barred.is_none() { Proven::Yes } else { Proven::No };
+        let admitted = self.guard.admit(user, password, proven, source, now).await;
         if admitted.is_err() {
             exchange.metrics.http_logins_refused.fetch_add(1, Ordering::Relaxed);
         }
@@ -69,7 +101,9 @@ impl Rooms {
             && exchange.quiet.allows(now)
         {
             let why = match stopped {
-                Stopped::NoPassword | Stopped::WrongPassword => "wrong user, password or source".to_string(),
+                Stopped::NoPassword | Stopped::WrongPassword => {
+                    barred.unwrap_or("wrong user, password or source").to_string()
+                }
                 Stopped::Wait(seconds) => format!("wrong passwords before; {seconds} s to wait"),
                 Stopped::Busy => "too many passwords to check at once".to_string(),
             };

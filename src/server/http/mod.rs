@@ -41,7 +41,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use json::Failure;
 use login::Credentials;
-use source::{Neighbour, Source};
+use source::{Line, Neighbour, Source};
 use stalled::Stalled;
 use std::fmt::Display;
 use std::net::{SocketAddr, TcpListener};
@@ -120,7 +120,8 @@ impl Http {
             let (listener, address) = asynchronous(listener)?;
             let router = router.clone();
             tokio::spawn(accept(listener, service.clone(), move |stream, peer, service| {
-                requests(stream, router.clone().layer(Extension(Neighbour(peer.address.ip()))), service)
+                let neighbour = Neighbour(peer.address.ip(), Line::Open);
+                requests(stream, router.clone().layer(Extension(neighbour)), service)
             }));
             tracing::info!(%address, "listening on HTTP");
         }
@@ -128,7 +129,7 @@ impl Http {
             let (listener, address) = asynchronous(listener)?;
             let (router, acceptor) = (router.clone(), acceptor.clone());
             tokio::spawn(accept(listener, service.clone(), move |stream, peer, mut service| {
-                let router = router.clone().layer(Extension(Neighbour(peer.address.ip())));
+                let router = router.clone().layer(Extension(Neighbour(peer.address.ip(), Line::Private)));
                 let acceptor = acceptor.clone();
                 async move {
                     if let Some(stream) = handshake(&acceptor, stream, &mut service).await {
@@ -151,7 +152,7 @@ fn routes(rooms: Rooms) -> Router {
         .route("/style.css", get(page::style))
         .route("/nic/update", any(dyndns2::answer))
         .route("/v3/update", any(dyndns2::answer))
-        .route("/myip", get(|Source(source): Source| async move { format!("{source}\n") }))
+        .route("/myip", get(|source: Source| async move { format!("{}\n", source.address) }))
         .route("/healthz", get(healthz))
         .route("/health", get(healthz))
         .route("/metrics", get(metrics))
@@ -186,7 +187,7 @@ async fn count(State(rooms): State<Rooms>, request: Request, next: Next) -> Resp
 
 /// For Prometheus: every counter, and the zones.
 async fn metrics(State(rooms): State<Rooms>, source: Source, request: Request) -> Result<Response, Failure> {
-    if !rooms.config.metrics_from.iter().any(|network| network.contains(source.0)) {
+    if !rooms.config.metrics_from.iter().any(|network| network.contains(source.address)) {
         let credentials = Credentials::of(request.headers(), request.uri().query().unwrap_or_default());
         rooms.admit(credentials, source).await?;
     }

@@ -1,4 +1,4 @@
-//! Where a request came from: the peer's own address, or what a trusted proxy says.
+//! Where a request came from: the peer's own address, or what a trusted proxy says; and whether others could read it.
 
 use super::Rooms;
 use crate::config::Network;
@@ -10,27 +10,41 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The address that a request came from; IPv4 never in the form of IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Source(pub(super) IpAddr);
+pub(super) struct Source {
+    pub(super) address: IpAddr,
+    pub(super) line: Line,
+}
 
-/// The address of the connection's other end.
+/// Whether others may read what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line {
+    /// By TLS, on this machine, or from a trusted proxy, which is there to speak TLS.
+    Private,
+    /// Without encryption, over some network.
+    Open,
+}
+
+/// The address of the connection's other end, and what the connection itself is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Neighbour(pub(super) IpAddr);
+pub(super) struct Neighbour(pub(super) IpAddr, pub(super) Line);
 
 impl FromRequestParts<Rooms> for Source {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, rooms: &Rooms) -> Result<Source, Infallible> {
         // Every connection's requests have it.
-        let neighbour = parts.extensions.get().copied().unwrap_or(Neighbour(Ipv4Addr::UNSPECIFIED.into()));
-        Ok(source(neighbour.0, &parts.headers, &rooms.config.trusted_proxies))
+        let unknown = Neighbour(Ipv4Addr::UNSPECIFIED.into(), Line::Open);
+        let neighbour = parts.extensions.get().copied().unwrap_or(unknown);
+        Ok(source(neighbour, &parts.headers, &rooms.config.trusted_proxies))
     }
 }
 
 /// Each proxy adds the address that it was spoken to from, at the end. So what trusted ones added stands at the end, and
 /// the last address that is no trusted proxy's is one that a trusted proxy saw; all before it anybody may have made up.
-fn source(neighbour: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Source {
+fn source(Neighbour(neighbour, line): Neighbour, headers: &HeaderMap, trusted: &[Network]) -> Source {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut source = neighbour.to_canonical();
+    let line = if source.is_loopback() || is_trusted(source) { Line::Private } else { line };
     let lines = headers.get_all("x-forwarded-for").into_iter().rev();
     for hop in lines.flat_map(|line| line.as_bytes().rsplit(|octet| *octet == b',')) {
         if !is_trusted(source) {
@@ -40,7 +54,7 @@ fn source(neighbour: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Source
         let Some(address) = hop_address(hop) else { break };
         source = address.to_canonical();
     }
-    Source(source)
+    Source { address: source, line }
 }
 
 /// Reads `192.0.2.1`, `2001:db8::1`, `[2001:db8::1]`, and any of them with a port, as some proxies write it.
@@ -55,13 +69,31 @@ fn hop_address(hop: &[u8]) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn seen(neighbour: &str, lines: &[&str]) -> String {
+    fn come(neighbour: &str, line: Line, lines: &[&str]) -> Source {
         let trusted = ["127.0.0.1", "10.0.0.0/8", "2001:db8:1::/48"].map(|text| Network::parse(text).unwrap());
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append("x-forwarded-for", line.parse().unwrap());
         }
-        source(neighbour.parse().unwrap(), &headers, &trusted).0.to_string()
+        source(Neighbour(neighbour.parse().unwrap(), line), &headers, &trusted)
+    }
+
+    fn seen(neighbour: &str, lines: &[&str]) -> String {
+        come(neighbour, Line::Open, lines).address.to_string()
+    }
+
+    #[test]
+    fn a_line_is_private_by_tls_on_this_machine_and_behind_a_proxy() {
+        for (neighbour, line, seen) in [
+            ("192.0.2.1", Line::Open, Line::Open),
+            ("192.0.2.1", Line::Private, Line::Private),
+            ("::1", Line::Open, Line::Private),
+            ("::ffff:127.0.0.2", Line::Open, Line::Private),
+            ("10.1.2.3", Line::Open, Line::Private),
+        ] {
+            // Whatever the client of a proxy says, and whoever says that he is one.
+            assert_eq!(come(neighbour, line, &["127.0.0.1"]).line, seen, "{neighbour}");
+        }
     }
 
     #[test]
