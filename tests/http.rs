@@ -41,6 +41,51 @@ fn each_host_gets_its_line_in_the_order_asked() {
 }
 
 #[test]
+fn what_is_no_host_is_not_fully_qualified_and_the_log_says_why_a_host_is_refused() {
+    let config = CONFIG.replace(
+        "{ key = \"router\", rule = \"name\", name = \"router\", types",
+        "{ key = \"router\", rule = \"zonesub\", types",
+    );
+    let home = Home::with(&config);
+    for host in [
+        "http://x.home.example",
+        "a%20b.home.example",
+        "b%C3%BCcher.home.example",
+        "a%5C.b.home.example",
+        "x%00.home.example",
+    ] {
+        assert_eq!(home.get(&format!("/nic/update?hostname={host}&myip=192.0.2.1")), "notfqdn\n", "{host}");
+    }
+    for host in ["xn--bcher-kva.home.example", "*.home.example", "a_b.home.example", "1.home.example."] {
+        assert_eq!(home.get(&format!("/nic/update?hostname={host}&myip=192.0.2.1")), "good 192.0.2.1\n", "{host}");
+    }
+    for address in ["255.255.255.255", "224.0.0.1", "ff02::1"] {
+        let path = format!("/nic/update?hostname=nas.home.example&myip={address}");
+        assert_eq!(home.get(&path), "dnserr\n", "{address}");
+    }
+    assert_eq!(home.get("/nic/update?hostname=a.elsewhere.example&myip=192.0.2.1"), "nohost\n");
+    home.server.wait_for_log("update refused: a.elsewhere.example is in no zone here");
+    home.server.wait_for_log("update refused: \"http://x.home.example\" is no host's name");
+}
+
+#[test]
+fn nothing_is_kept_on_the_way_or_taken_for_what_it_is_not() {
+    let home = Home::new();
+    let paths =
+        ["/", "/api/v1/zones", "/nic/update?hostname=nas.home.example", "/myip", "/metrics", "/nowhere", "/update"];
+    for path in paths {
+        for login in [String::new(), home.login()] {
+            let head = home.head(&format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{login}\r\n"));
+            for line in ["cache-control: no-store", "x-content-type-options: nosniff"] {
+                assert!(head.lines().any(|have| have == line), "{path}: {line} in {head}");
+            }
+        }
+    }
+    let style = home.head("GET /style.css HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    assert!(!style.contains("no-store"), "{style}");
+}
+
+#[test]
 fn one_kind_of_address_never_erases_the_other() {
     let home = Home::new();
     let host = "/nic/update?hostname=nas.home.example";
@@ -113,6 +158,10 @@ fn the_metrics_are_for_users_and_for_those_who_are_listed() {
         assert!(text.lines().any(|have| have == line), "{line} in {text}");
     }
     let config = CONFIG.replace("[[zone]]", "metrics-from = [\"127.0.0.1\"]\n[[zone]]");
+    // A user's own zones, and no other.
+    let hidden = Home::with(&format!("{CONFIG}\n[[zone]]\nname = \"hidden.example\"\n"));
+    let text = hidden.get("/metrics");
+    assert!(text.contains("zone=\"home.example\"") && !text.contains("hidden.example"), "{text}");
     assert_eq!(Home::with(&config).ask("GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").0, 200);
 }
 

@@ -101,6 +101,35 @@ fn nobody_registers_unasked() {
 }
 
 #[test]
+fn a_page_elsewhere_cannot_make_a_browser_register() {
+    let home = home("acme-register-from = [\"127.0.0.1\"]");
+    for header in
+        ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: http://evil.example", "Origin: null"]
+    {
+        let header = format!("Content-Type: text/plain\r\n{header}\r\n");
+        let expected = json!({ "error": "a page of another site asks for this; it is not done" });
+        assert_eq!(register(&home, &header, "{}"), (403, expected), "{header}");
+    }
+    for header in ["Sec-Fetch-Site: same-origin", "Origin: http://h", "Sec-Fetch-Site: none"] {
+        assert_eq!(register(&home, &format!("{header}\r\n"), "{}").0, 201, "{header}");
+    }
+}
+
+#[test]
+fn an_account_learns_nothing_of_zones_and_hosts() {
+    let home = home("acme-register-from = [\"127.0.0.1\"]");
+    let (_, account) = register(&home, "", "");
+    let (user, password) = (account["fulldomain"].as_str().unwrap(), account["password"].as_str().unwrap());
+    for path in ["/", "/api/v1/zones", "/api/v1/zones/home.example/records", "/host/home.example", "/metrics"] {
+        let (_, text) = home.get_as(user, password, path);
+        assert!(
+            !text.replace(user, "").contains("\"home.example") && !text.contains("ns.home.example"),
+            "{path}: {text}"
+        );
+    }
+}
+
+#[test]
 fn the_client_of_acme_dns_by_pyacmedns_registers_and_updates() {
     let python = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pyacmedns/bin/python");
     let home = home("acme-register-from = [\"127.0.0.0/8\"]");

@@ -110,6 +110,50 @@ fn what_a_user_may_not_change_is_refused_with_the_reason() {
     assert_eq!(zones["zones"][0]["serial"], json!(1));
 }
 
+/// RFC 2136 section 3.4.2 silently skips what cannot stand; by HTTP "changed: false" would pass for "as asked".
+#[test]
+fn what_cannot_be_as_asked_is_refused_and_never_left_out_in_silence() {
+    let config = CONFIG.replace(
+        "{ key = \"router\", rule = \"name\", name = \"router\", types = [\"A\", \"AAAA\"] }",
+        "{ key = \"router\", rule = \"zonesub\" }",
+    );
+    let home = Home::with(&format!(
+        "{config}\n[[key]]\nname = \"router\"\nsecret = \"bWFrZSB5b3VyIG93biB3aXRoIGR5bmRucw==\"\nall-zones = true\n"
+    ));
+    let put = |set: &str, values: &[&str]| {
+        home.api("PUT", &format!("{RECORDS}/{set}"), &json!({ "values": values }).to_string())
+    };
+    let changed = |answer: &(u16, Value)| (answer.0, answer.1["changed"].as_bool());
+    assert_eq!(changed(&put("alias.home.example/CNAME", &["nas"])), (200, Some(true)));
+    assert_eq!(changed(&put("nas.home.example/A", &["192.0.2.1"])), (200, Some(true)));
+    for (set, values, status, word) in [
+        ("alias.home.example/A", &["192.0.2.1"][..], 409, "alias.home.example has CNAME records and must not"),
+        ("nas.home.example/CNAME", &["www"], 409, "nas.home.example has other records (A)"),
+        ("www.home.example/CNAME", &["nas", "router"], 422, "one CNAME"),
+        ("www.home.example/SOA", &["ns hm 9 2 3 4 5"], 422, "at the apex"),
+        ("home.example/SOA", &["ns hm 1 2 3 4 5"], 422, "serial must come after 3"),
+    ] {
+        let (code, answer) = put(set, values);
+        let error = answer["error"].as_str().unwrap_or_default();
+        assert!(code == status && error.contains(word), "{set}: {code} {answer}");
+    }
+    for rtype in ["SOA", "NS"] {
+        let (code, answer) = home.api("DELETE", &format!("{RECORDS}/home.example/{rtype}"), "");
+        assert!(code == 422 && answer["error"].as_str().unwrap().contains("a zone keeps its"), "{rtype}: {answer}");
+    }
+    assert_eq!(
+        home.get("/nic/update?hostname=alias.home.example,nas.home.example&myip=192.0.2.1"),
+        "dnserr\nnochg 192.0.2.1\n"
+    );
+    // The name servers of a zone become exactly those asked for.
+    assert_eq!(changed(&put("home.example/NS", &["ns1", "ns2"])), (200, Some(true)));
+    let (_, servers) = home.api("GET", &format!("{RECORDS}/home.example/NS"), "");
+    assert_eq!(servers["values"], json!(["ns1.home.example.", "ns2.home.example."]));
+    assert_eq!(changed(&put("home.example/NS", &["ns2", "ns1"])), (200, Some(false)));
+    assert_eq!(changed(&put("home.example/SOA", &["ns hm 99 2 3 4 5"])), (200, Some(true)));
+    assert_eq!(home.api("GET", "/api/v1/zones/home.example", "").1["serial"], json!(99));
+}
+
 #[test]
 fn zones_and_their_records_are_for_those_who_may_change_something_in_them() {
     let config = format!("{CONFIG}\n[[zone]]\nname = \"other.example\"\n");

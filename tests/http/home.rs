@@ -59,13 +59,24 @@ impl Home {
 
     /// The status and the body of the answer to a request that is written as it stands.
     pub(crate) fn ask(&self, request: &str) -> (u16, String) {
+        let answer = self.answer(request);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP: {answer}"));
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_string())
+    }
+
+    /// The head of the answer.
+    pub(crate) fn head(&self, request: &str) -> String {
+        let answer = self.answer(request);
+        answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP: {answer}")).0.to_string()
+    }
+
+    fn answer(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.http).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP: {answer}"));
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_string())
+        answer
     }
 
     /// Sends JSON, or nothing, with these header lines.

@@ -6,13 +6,12 @@
 //! two at once; which one is the older is known since the start, and after a restart either may go.
 
 use super::Rooms;
-use super::change::replace;
+use super::change::replacement;
 use super::guard::Stopped;
 use super::json::{self, Failure, body};
 use super::login::{Credentials, Visitor};
-use super::source::Source;
+use super::source::{Source, is_from_another_site};
 use crate::config::{HttpUser, Network};
-use crate::update::UpdateMessage;
 use crate::wire::{Name, Rtype};
 use crate::zone::KeyBuf;
 use axum::extract::{Request, State};
@@ -58,6 +57,10 @@ pub(super) async fn register(
 ) -> Result<Response, Failure> {
     let acme_zone = rooms.config.acme_zone.ok_or(Failure::new(StatusCode::NOT_FOUND, "not_found"))?;
     let (parts, octets) = body(&rooms, request).await?;
+    if is_from_another_site(&parts.headers) {
+        let error = "a page of another site asks for this; it is not done";
+        return Err(Failure::new(StatusCode::FORBIDDEN, error));
+    }
     if !rooms.config.acme_register_from.iter().any(|network| network.contains(source.address)) {
         let credentials = Credentials::of(&parts.headers, parts.uri.query().unwrap_or_default());
         let visitor = rooms.admit(credentials, source).await?;
@@ -143,7 +146,7 @@ impl Rooms {
         rdata.extend_from_slice(txt.as_bytes());
         let rdata: Box<[u8]> = rdata.into();
         let mut newest = self.newest.0.lock().await;
-        let (zone, before) = {
+        let update = {
             let view = self.service.exchange.published.view();
             let key = KeyBuf::new(&owner);
             let zone = view.zones.nearest(key.as_bytes()).ok_or(Failure::new(StatusCode::NOT_FOUND, "not_found"))?;
@@ -154,11 +157,9 @@ impl Rooms {
                 Some(last) => Some(last.into()),
                 None => have.next().map(Into::into),
             };
-            (*zone.apex(), before)
+            replacement(zone, owner, Rtype::TXT, TTL, before.into_iter().chain([rdata.clone()]).collect())?
         };
-        let operations = replace(owner, Rtype::TXT, TTL, before.into_iter().chain([rdata.clone()]));
-        let change = self.begin(visitor, UpdateMessage { zone, prerequisites: Vec::new(), operations }).await;
-        change.conclude(self).await?;
+        self.begin(visitor, update).await.conclude(self).await?;
         newest.insert(owner, rdata);
         Ok(())
     }

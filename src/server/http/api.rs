@@ -4,15 +4,14 @@
 //! A user sees the zones in which it may change something, as with transfers, and changes what its grants allow.
 
 use super::Rooms;
-use super::change::{TTL, replace};
+use super::change::{TTL, replacement};
 use super::history::Event;
-use super::json::{self, Failure, body};
+use super::json::{self, Failure, body, unusable};
 use super::listing::{Wanted, sets};
 use super::login::{Credentials, Visitor};
 use super::parameters::pairs;
 use super::source::Source;
 use crate::clock::timestamp;
-use crate::update::UpdateMessage;
 use crate::wire::{Name, Rtype, Ttl};
 use crate::zone::text::{rdata_from_text, rdata_to_text};
 use crate::zone::{KeyBuf, Record, Zone};
@@ -24,6 +23,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// How many names a page of records has, unless asked otherwise, and at most.
 const PAGE: usize = 100;
@@ -92,7 +92,7 @@ async fn records(
 
 /// One owner and one type of a zone.
 struct Place {
-    apex: Name,
+    zone: Arc<Zone>,
     owner: Name,
     rtype: Rtype,
     /// The TTL of what is there.
@@ -111,7 +111,8 @@ impl Place {
             return Err(unusable(format!("{rtype} is never data in a zone")));
         }
         let set = zone.node(KeyBuf::new(&owner).as_bytes()).and_then(|node| node.rrset(rtype));
-        Ok(Place { apex: *zone.apex(), owner, rtype, ttl: set.map(|set| set.ttl.seconds()) })
+        let ttl = set.map(|set| set.ttl.seconds());
+        Ok(Place { zone, owner, rtype, ttl })
     }
 
     /// Makes the set hold exactly these.
@@ -122,8 +123,7 @@ impl Place {
         ttl: u32,
         rdatas: Vec<Box<[u8]>>,
     ) -> Result<Response, Failure> {
-        let operations = replace(self.owner, self.rtype, ttl, rdatas);
-        let update = UpdateMessage { zone: self.apex, prerequisites: Vec::new(), operations };
+        let update = replacement(&self.zone, self.owner, self.rtype, ttl, rdatas)?;
         let applied = rooms.begin(visitor, update).await.conclude(rooms).await?;
         let changed = applied.from != Some(applied.to);
         Ok(json::answer(StatusCode::OK, &json!({ "serial": applied.to.0, "changed": changed })))
@@ -131,10 +131,8 @@ impl Place {
 }
 
 async fn record_set(State(rooms): State<Rooms>, visitor: Visitor, path: SetPath) -> Result<Response, Failure> {
-    let Path((zone, ..)) = &path;
-    let zone = rooms.visible(&visitor, zone)?;
     let place = Place::new(&rooms, &visitor, path)?;
-    let node = zone.node(KeyBuf::new(&place.owner).as_bytes());
+    let node = place.zone.node(KeyBuf::new(&place.owner).as_bytes());
     let set = node.and_then(|node| sets(&place.owner.to_string(), node, &[place.rtype]).pop());
     let missing = || Failure::new(StatusCode::NOT_FOUND, format!("{} has no {} records", place.owner, place.rtype));
     Ok(json::answer(StatusCode::OK, &set.ok_or_else(missing)?))
@@ -165,7 +163,7 @@ async fn set_records(
     if ttl > Ttl::MAX.seconds() {
         return Err(unusable(format!("ttl {ttl} is over {}", Ttl::MAX.seconds())));
     }
-    let rdata = |text: &String| rdata_from_text(place.rtype, text, Some(&place.apex)).map_err(unusable);
+    let rdata = |text: &String| rdata_from_text(place.rtype, text, Some(place.zone.apex())).map_err(unusable);
     let rdatas = written.values.iter().map(rdata).collect::<Result<_, _>>()?;
     place.change(&rooms, visitor, ttl, rdatas).await
 }
@@ -230,10 +228,6 @@ fn commit(event: &Event) -> Value {
 fn number(text: &str, most: usize) -> Result<usize, Failure> {
     let number = text.parse().ok().filter(|number| (1..=most).contains(number));
     number.ok_or_else(|| unusable(format!("max is {text}; write 1 to {most}")))
-}
-
-fn unusable(error: String) -> Failure {
-    Failure::new(StatusCode::UNPROCESSABLE_ENTITY, error)
 }
 
 #[cfg(test)]

@@ -1,17 +1,17 @@
 //! `/nic/update` and `/v3/update`: the dyndns2 protocol.
 //!
 //! One line for each host in the order asked: `good` and `nochg` with the addresses, `nohost` for one that the user
-//! may not change or that is in no zone here, `notfqdn`, `dnserr` for one that the writer refuses otherwise, `911`
+//! may not change or that is in no zone here, `notfqdn`, `dnserr` for one that is refused otherwise, `911`
 //! where the change could not be made durable. One line about the account instead: `badauth`, `abuse` for one that has
 //! to wait after wrong passwords, `numhost` for over 20 hosts. The user's rights are those of the key of that name.
 
 use super::Rooms;
-use super::change::{TTL, UnderWay, replace};
+use super::change::{TTL, UnderWay, replacement};
 use super::guard::Stopped;
 use super::login::{Credentials, Visitor};
 use super::parameters::{HOSTS, LONGEST, Parameters, Six};
-use super::source::Source;
-use crate::update::{Entry, Refusal, UpdateMessage};
+use super::source::{Source, is_from_another_site};
+use crate::update::{Refusal, UpdateMessage};
 use crate::wire::{Name, Rtype};
 use crate::zone::{KeyBuf, Node};
 use axum::body::{Body, to_bytes};
@@ -47,7 +47,7 @@ enum Ending {
 
 async fn update(rooms: &Rooms, source: Source, parts: &Parts, body: Body) -> Result<String, Ending> {
     // A page elsewhere could make a browser that knows the password send this; no router says such a thing.
-    if parts.headers.get("sec-fetch-site").is_some_and(|site| site != "none" && site != "same-origin") {
+    if is_from_another_site(&parts.headers) {
         return Err(Ending::Line(StatusCode::FORBIDDEN, "badagent\n"));
     }
     let mut query = parts.uri.query().unwrap_or_default().to_string();
@@ -67,7 +67,7 @@ async fn update(rooms: &Rooms, source: Source, parts: &Parts, body: Body) -> Res
         Ok(parameters) => parameters,
         Err(text) => {
             let Visitor { user, source } = visitor;
-            tracing::warn!(user = %format_args!("{user:#}"), %source, "update refused: {text:?} is no address");
+            tracing::warn!(user = %format_args!("{user:#}"), %source, "update refused: {text:?} is no host's address");
             return Err(Ending::Line(StatusCode::OK, "dnserr\n"));
         }
     };
@@ -101,22 +101,41 @@ struct Host {
 }
 
 async fn begin(rooms: &Rooms, visitor: Visitor, host: &str, parameters: &Parameters) -> Result<Host, &'static str> {
-    let owner = Name::parse(host).ok().filter(|owner| owner.label_count() > 1).ok_or("notfqdn")?;
+    let refused = |word, why: String| {
+        let Visitor { user, source } = visitor;
+        tracing::warn!(user = %format_args!("{user:#}"), %source, "update refused: {why}");
+        word
+    };
+    let owner = Name::parse(host).ok().filter(is_host);
+    let owner = owner.ok_or_else(|| {
+        let why = "is no host's name; of letters it takes those of ASCII, others as xn--...";
+        refused("notfqdn", format!("{host:?} {why}"))
+    })?;
     let (update, addresses) = {
         let view = rooms.service.exchange.published.view();
         let key = KeyBuf::new(&owner);
-        let zone = view.zones.nearest(key.as_bytes()).ok_or("nohost")?;
+        let zone = view.zones.nearest(key.as_bytes());
+        let zone = zone.ok_or_else(|| refused("nohost", format!("{owner} is in no zone here")))?;
         let node = zone.node(key.as_bytes());
         let addresses = wanted(node, parameters);
-        let operations = addresses.iter().flat_map(|(rtype, all)| {
+        let mut update = UpdateMessage { zone: *zone.apex(), prerequisites: Vec::new(), operations: Vec::new() };
+        for (rtype, all) in &addresses {
             let ttl = node.and_then(|node| node.rrset(*rtype)).map_or(TTL, |set| set.ttl.seconds());
-            replace(owner, *rtype, ttl, all.iter().map(octets))
-        });
-        let operations: Vec<Entry> = operations.collect();
-        (UpdateMessage { zone: *zone.apex(), prerequisites: Vec::new(), operations }, addresses)
+            let set = replacement(zone, owner, *rtype, ttl, all.iter().map(octets).collect());
+            let set = set.map_err(|failure| refused("dnserr", failure.error.into_owned()))?;
+            update.prerequisites.extend(set.prerequisites);
+            update.operations.extend(set.operations);
+        }
+        (update, addresses)
     };
     let addresses: Vec<String> = addresses.iter().flat_map(|(_, all)| all).map(IpAddr::to_string).collect();
     Ok(Host { addresses: addresses.join(","), change: rooms.begin(visitor, update).await })
+}
+
+/// Whether it is what a host can be called: other names have their place in a zone, but here somebody mistyped.
+fn is_host(name: &Name) -> bool {
+    let plain = |label: &[u8]| label.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'));
+    name.label_count() > 1 && name.labels().enumerate().all(|(at, label)| plain(label) || at == 0 && label == b"*")
 }
 
 fn octets(address: &IpAddr) -> Box<[u8]> {

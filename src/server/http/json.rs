@@ -70,6 +70,11 @@ impl From<Refusal> for Failure {
     }
 }
 
+/// Something was asked for that cannot be.
+pub(super) fn unusable(error: String) -> Failure {
+    Failure::new(StatusCode::UNPROCESSABLE_ENTITY, error)
+}
+
 /// An answer in JSON.
 pub(super) fn answer(status: StatusCode, value: &impl Serialize) -> Response {
     // What is written here are strings and numbers; of them JSON can be made.

@@ -31,7 +31,7 @@ use crate::metrics::{family, label};
 use axum::Router;
 use axum::extract::{Extension, Request, State};
 use axum::http::HeaderValue;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -158,7 +158,7 @@ fn routes(rooms: Rooms) -> Router {
         .route("/metrics", get(metrics))
         .route("/register", post(acme::register))
         .route("/update", post(acme::update))
-        .layer(from_fn_with_state(rooms.clone(), count))
+        .layer(from_fn_with_state(rooms.clone(), seal))
         .with_state(rooms)
 }
 
@@ -178,28 +178,36 @@ impl Door {
     }
 }
 
-/// Counts what a request was answered with.
-async fn count(State(rooms): State<Rooms>, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+/// Counts what a request was answered with. Nobody on the way keeps the answer, unless it says otherwise: it is one
+/// user's, and a change by GET must come here each time. And no browser takes it for what it is not.
+async fn seal(State(rooms): State<Rooms>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
     rooms.service.exchange.metrics.count_http(response.status().as_u16());
+    let headers = response.headers_mut();
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
-/// For Prometheus: every counter, and the zones.
+/// For Prometheus: every counter, and the zones; of those a user sees its own, as everywhere.
 async fn metrics(State(rooms): State<Rooms>, source: Source, request: Request) -> Result<Response, Failure> {
-    if !rooms.config.metrics_from.iter().any(|network| network.contains(source.address)) {
+    let visitor = if rooms.config.metrics_from.iter().any(|network| network.contains(source.address)) {
+        None
+    } else {
         let credentials = Credentials::of(request.headers(), request.uri().query().unwrap_or_default());
-        rooms.admit(credentials, source).await?;
-    }
+        Some(rooms.admit(credentials, source).await?)
+    };
     let exchange = &rooms.service.exchange;
     let mut text = exchange.metrics.prometheus();
     let view = exchange.published.view();
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     family(&mut text, "dyndns_zones", "gauge", "Zones served.", &[(String::new(), count(view.zones.len()))]);
-    let zones = || view.zones.iter().take(ZONES).map(|zone| (label("zone", &zone.apex().to_string()), zone));
-    let serials: Vec<_> = zones().map(|(label, zone)| (label, u64::from(zone.serial().0))).collect();
+    let seen = |apex: &_| visitor.as_ref().is_none_or(|visitor| rooms.knows(visitor, apex));
+    let zones = view.zones.iter().filter(|zone| seen(zone.apex())).take(ZONES);
+    let zones: Vec<_> = zones.map(|zone| (label("zone", &zone.apex().to_string()), zone)).collect();
+    let serials: Vec<_> = zones.iter().map(|(label, zone)| (label.clone(), u64::from(zone.serial().0))).collect();
     family(&mut text, "dyndns_zone_serial", "gauge", "The serial of each zone.", &serials);
-    let names: Vec<_> = zones().map(|(label, zone)| (label, count(zone.owners()))).collect();
+    let names: Vec<_> = zones.into_iter().map(|(label, zone)| (label, count(zone.owners()))).collect();
     family(&mut text, "dyndns_zone_names", "gauge", "How many names of each zone have records.", &names);
     Ok(([(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"))], text).into_response())
 }

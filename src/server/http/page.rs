@@ -16,7 +16,7 @@ use crate::wire::{Name, Rtype};
 use crate::zone::text::rdata_to_text;
 use crate::zone::{Key, KeyBuf, Record, Zone};
 use axum::extract::{FromRequestParts, Path, Request, State};
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ const STYLE: &str = include_str!("page.css");
 
 /// How the page looks.
 pub(super) async fn style() -> Response {
-    ([(CONTENT_TYPE, "text/css; charset=utf-8")], STYLE).into_response()
+    ([(CONTENT_TYPE, "text/css; charset=utf-8"), (CACHE_CONTROL, "max-age=3600")], STYLE).into_response()
 }
 
 /// `/`: the hosts.
