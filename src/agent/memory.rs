@@ -5,7 +5,7 @@
 //! even where no source tells the address any more.
 
 use super::backoff::Backoff;
-use super::plan::{Change, Observed};
+use super::plan::{Change, Host, Observed};
 use crate::wire::Name;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -95,19 +95,25 @@ impl TargetMemory {
         changes.flatten().collect()
     }
 
-    /// Forgets hosts that the operator no longer lists.
-    pub fn keep(&mut self, hosts: &[Name]) {
-        let listed = |name: &str| Name::parse(name).is_ok_and(|name| hosts.contains(&name));
-        self.held.retain(|held| listed(&held.name));
-        self.pending.retain(|pending| listed(&pending.name));
+    /// Forgets hosts and families that the operator no longer lists, and with the last of what was left also why it
+    /// failed.
+    pub fn keep(&mut self, hosts: &[Host]) {
+        let listed = |name: &str, address: IpAddr| {
+            let same = |host: &&Host| Name::parse(name).is_ok_and(|name| host.name == name);
+            hosts.iter().filter(same).any(|host| host.rule.has(address))
+        };
+        self.held.retain(|held| listed(&held.name, held.address));
+        let left = self.pending.len();
+        self.pending.retain(|pending| listed(&pending.name, pending.address));
+        if left > 0 && self.pending.is_empty() {
+            self.fault = None;
+            (self.failures, self.failing_since, self.retry_at) = (0, None, None);
+        }
     }
 
     /// Whether all of this was held when it was last looked at.
     pub fn knows(&self, wanted: &[Change]) -> bool {
-        wanted
-            .iter()
-            .map(Pending::from)
-            .all(|wanted| self.held.iter().any(|held| held.name == wanted.name && held.address == wanted.address))
+        wanted.iter().map(Pending::from).all(|wanted| self.holds(&wanted))
     }
 
     /// Takes note of what is to be written, before it is.
@@ -115,15 +121,19 @@ impl TargetMemory {
         self.pending = wanted.iter().map(Pending::from).collect();
     }
 
-    /// Whether to wait: it failed a short while ago, and nothing but that is to be written.
-    pub fn waits(&self, wanted: &[Change], now: u64) -> bool {
-        self.retry_at.is_some_and(|retry_at| now < retry_at) && self.pending() == wanted
+    /// Whether to wait: it failed a short while ago, and nothing is to be written that was not then.
+    pub fn waits(&self, wanted: &[Change], now: u64, backoff: Backoff) -> bool {
+        let tried = |wanted: &Pending| self.pending.contains(wanted) || self.holds(wanted);
+        self.retry_in(now, backoff).is_some_and(|wait| !wait.is_zero())
+            && wanted.iter().map(Pending::from).all(|wanted| tried(&wanted))
     }
 
-    /// How long until it is to be tried again; `None` where it is not. Not even a clock that was set back makes it
-    /// longer than the longest wait.
+    /// How long until it is to be tried again; `None` where nothing is left to be written. No wait is longer than the
+    /// longest: one that seems to be is of a clock that was set back since.
     pub fn retry_in(&self, now: u64, backoff: Backoff) -> Option<Duration> {
-        self.retry_at.map(|retry_at| Duration::from_secs(retry_at.saturating_sub(now)).min(backoff.longest))
+        // What is left of a crash has no time.
+        let wait = Duration::from_secs(self.retry_at.unwrap_or(0).saturating_sub(now));
+        (!self.pending.is_empty()).then_some(if wait > backoff.longest { Duration::ZERO } else { wait })
     }
 
     /// Takes note of how a check ended: what is right now, what is left, and why. `chance` is any number.
@@ -138,7 +148,7 @@ impl TargetMemory {
     ) -> News {
         self.checked = Some(now);
         for change in right {
-            self.holds(change, now);
+            self.note(change, now);
         }
         self.pending = left.iter().map(Pending::from).collect();
         self.fault = fault;
@@ -148,7 +158,8 @@ impl TargetMemory {
             return if told { News::Recovered } else { News::None };
         }
         self.failures = self.failures.saturating_add(1);
-        let since = *self.failing_since.get_or_insert(now);
+        // One that is yet to come is of a clock that was set back.
+        let since = *self.failing_since.insert(self.failing_since.filter(|since| *since <= now).unwrap_or(now));
         self.retry_at = Some(now.saturating_add(backoff.wait(self.failures, chance).as_secs().max(1)));
         if !self.told && now.saturating_sub(since) >= LASTING.as_secs() {
             self.told = true;
@@ -157,7 +168,11 @@ impl TargetMemory {
         News::None
     }
 
-    fn holds(&mut self, change: &Change, now: u64) {
+    fn holds(&self, wanted: &Pending) -> bool {
+        self.held.iter().any(|held| held.name == wanted.name && held.address == wanted.address)
+    }
+
+    fn note(&mut self, change: &Change, now: u64) {
         let name = change.name.to_lowercase().to_string();
         let same = |held: &&mut Held| held.name == name && held.address.is_ipv4() == change.address.is_ipv4();
         match self.held.iter_mut().find(same) {
@@ -213,12 +228,17 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::plan::{Rule, derived};
     use proptest::prelude::*;
 
     const NOW: u64 = 1_800_000_000;
 
     fn change(name: &str, address: &str) -> Change {
         Change { name: Name::parse(name).unwrap(), address: address.parse().unwrap() }
+    }
+
+    fn host(name: &str, rule: Rule) -> Host {
+        Host { name: Name::parse(name).unwrap(), rule }
     }
 
     fn fails(target: &mut TargetMemory, now: u64, left: &[Change]) -> News {
@@ -233,12 +253,61 @@ mod tests {
         for (failures, wait) in [(1, 5), (2, 10), (3, 20)] {
             assert_eq!(fails(&mut target, NOW, &wanted), News::None);
             assert_eq!((target.failures, target.retry_at), (failures, Some(NOW + wait)));
-            assert!(target.waits(&wanted, NOW + wait - 1) && !target.waits(&wanted, NOW + wait));
+            assert!(
+                target.waits(&wanted, NOW + wait - 1, Backoff::default())
+                    && !target.waits(&wanted, NOW + wait, Backoff::default())
+            );
         }
-        assert!(!target.waits(&[change("r.example", "192.0.2.2")], NOW));
-        assert_eq!(target.retry_in(0, Backoff::default()), Some(Backoff::default().longest), "the clock was set back");
+        assert!(!target.waits(&[change("r.example", "192.0.2.2")], NOW, Backoff::default()));
         assert_eq!(target.ended(NOW + 20, &wanted, &[], None, Backoff::default(), 0), News::None);
         assert_eq!((target.failures, target.retry_at, target.pending()), (0, None, vec![]));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_no_target_waiting() {
+        // The wait was cut to half an hour, at whose end the target was still not tried, and so until the clock had
+        // caught up with itself.
+        let mut target = TargetMemory::default();
+        let wanted = [change("r.example", "192.0.2.1")];
+        fails(&mut target, NOW, &wanted);
+        let earlier = NOW - 90 * 86_400;
+        assert_eq!(target.retry_in(earlier, Backoff::default()), Some(Duration::ZERO));
+        assert!(!target.waits(&wanted, earlier, Backoff::default()));
+        assert_eq!(fails(&mut target, earlier, &wanted), News::None);
+        assert_eq!(fails(&mut target, earlier + 900, &wanted), News::Failing, "the time of failing begins anew");
+    }
+
+    #[test]
+    fn what_is_left_of_some_hosts_waits_though_the_others_are_right() {
+        // A target of two zones, of which one failed, was tried again at every check.
+        let mut target = TargetMemory::default();
+        let both = [change("r.example", "192.0.2.1"), change("n.example.net", "192.0.2.1")];
+        target.ended(NOW, &both[..1], &both[1..], Some("no answer".into()), Backoff::default(), u32::MAX);
+        assert!(target.waits(&both, NOW + 1, Backoff::default()));
+        assert!(!target.waits(&[both[0].clone(), change("n.example.net", "192.0.2.2")], NOW + 1, Backoff::default()));
+    }
+
+    #[test]
+    fn where_nothing_is_left_nothing_is_tried_again() {
+        // A failed host that the operator took out left its time of the next try, and the keeper went round and round
+        // without a pause where no address was found for the others.
+        let mut target = TargetMemory::default();
+        fails(&mut target, NOW, &[change("r.example", "192.0.2.1")]);
+        target.keep(&[host("n.example", Rule::Same)]);
+        assert_eq!(target.retry_in(NOW + 99, Backoff::default()), None);
+        assert_eq!((target.failures, &target.fault), (0, &None));
+    }
+
+    #[test]
+    fn of_a_host_that_lost_a_family_the_rest_alone_is_still_to_be_written() {
+        let mut target = TargetMemory::default();
+        let both = [change("r.example", "192.0.2.1"), change("r.example", "2001:db8::1")];
+        fails(&mut target, NOW, &both);
+        target.keep(&[host("r.example", Rule::V6)]);
+        assert_eq!(target.pending(), both[1..]);
+        fails(&mut target, NOW, &both);
+        target.keep(&[host("r.example", derived("::53").unwrap())]);
+        assert_eq!(target.pending(), both[1..]);
     }
 
     #[test]
@@ -277,7 +346,7 @@ mod tests {
         let mut target = TargetMemory::default();
         let both = [change("r.example", "192.0.2.1"), change("n.example", "192.0.2.2")];
         target.ended(NOW, &both, &both, Some("x".into()), Backoff::default(), 0);
-        target.keep(&[Name::parse("N.example").unwrap()]);
+        target.keep(&[host("N.example", Rule::Same)]);
         assert_eq!((target.held.len(), target.pending()), (1, vec![both[1].clone()]));
     }
 

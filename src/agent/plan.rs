@@ -93,6 +93,15 @@ impl Change {
 }
 
 impl Rule {
+    /// Whether a host may have an address of this family.
+    pub fn has(self, address: IpAddr) -> bool {
+        match self {
+            Rule::Same => true,
+            Rule::V4 => address.is_ipv4(),
+            Rule::V6 | Rule::Derived { .. } => address.is_ipv6(),
+        }
+    }
+
     /// The addresses of a host.
     pub fn apply(self, observed: Observed) -> impl Iterator<Item = IpAddr> {
         let (v4, v6) = match self {
@@ -129,11 +138,19 @@ fn joined(network: Ipv6Addr, prefix: u8, suffix: Ipv6Addr) -> Ipv6Addr {
 }
 
 /// How a host behind the same prefix is written, `::53`, `::53/56` or a MAC such as `34:56:78:9a:bc:de`, of which the
-/// suffix follows; the prefix has 64 bits unless it is told.
+/// suffix follows; the prefix has 64 bits unless it is told, and 32 at least: what is special about an address shows in
+/// those, so a derived one can be right if the one observed is.
 pub fn derived(text: &str) -> Result<Rule, String> {
-    let wrong = || format!("`{text}` is no suffix; write one such as ::53, ::53/56 or the MAC 34:56:78:9a:bc:de");
+    let wrong = || {
+        format!(
+            "`{text}` is no suffix; write one such as ::53, ::53/56 or the MAC 34:56:78:9a:bc:de; the prefix \
+                             has 32 to 128 bits"
+        )
+    };
     let (suffix, prefix) = match text.split_once('/') {
-        Some((suffix, prefix)) => (suffix, prefix.parse().ok().filter(|prefix| *prefix <= 128).ok_or_else(wrong)?),
+        Some((suffix, prefix)) => {
+            (suffix, prefix.parse().ok().filter(|prefix| (32..=128).contains(prefix)).ok_or_else(wrong)?)
+        }
         None => (text, 64),
     };
     let suffix = suffix.parse().ok().or_else(|| Some(suffix_of_mac(mac(suffix)?))).ok_or_else(wrong)?;
@@ -231,7 +248,17 @@ mod tests {
         assert_eq!(derived("::53/56"), rule(56, "::53"));
         assert_eq!(derived("34:56:78:9a:BC:de"), rule(64, "::3656:78ff:fe9a:bcde"));
         assert_eq!(derived("34-56-78-9a-bc-de/48"), rule(48, "::3656:78ff:fe9a:bcde"));
-        for text in ["", "::53/129", "34:56:78:9a:bc", "34:56:78:9a:bc:d", "+4:56:78:9a:bc:de", "x"] {
+        for text in [
+            "",
+            "::53/129",
+            "::53/0",
+            "::53/31",
+            "::53/",
+            "34:56:78:9a:bc",
+            "34:56:78:9a:bc:d",
+            "+4:56:78:9a:bc:de",
+            "x",
+        ] {
             assert!(derived(text).is_err(), "{text}");
         }
     }

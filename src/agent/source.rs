@@ -8,7 +8,7 @@ use super::place::Place;
 use super::plan::Observed;
 use crate::wire::Name;
 use regex_lite::Regex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -51,7 +51,7 @@ pub enum Agreement {
 /// What a source said: addresses, the best first of each family, or why it has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The source, as the operator wrote it.
+    /// The source, by its label.
     pub source: String,
     /// What it said.
     pub outcome: Result<Vec<IpAddr>, String>,
@@ -175,6 +175,20 @@ impl Source {
         vec![Source::Whoami { name: None, server: None }, Source::Interface(None)]
     }
 
+    /// What the log and people are told of it: of a command its program, of a page its server, for the rest may be
+    /// secret.
+    pub fn label(&self) -> String {
+        match self {
+            Source::Command(words) => {
+                // What is set before the program is for its environment.
+                let program = words.split_whitespace().find(|word| !word.contains('=')).unwrap_or_default();
+                format!("command:{program}")
+            }
+            Source::Url { url, .. } => format!("url:{}", host(url)),
+            told => told.to_string(),
+        }
+    }
+
     /// Whether it asks the server of the target.
     pub fn needs_home(&self) -> bool {
         matches!(self, Source::Whoami { server: None, .. } | Source::Whoami { name: None, .. })
@@ -229,10 +243,33 @@ pub fn protected(url: &str) -> Result<&str, String> {
     if url.starts_with("https://") || local.iter().any(here) {
         Ok(url)
     } else {
-        Err(format!("`{url}` could be answered by anyone on the way; write a URL that begins with https://"))
+        let (scheme, _) = url.split_once("://").unwrap_or_default();
+        let shown = format!("{scheme}://{}", host(url));
+        Err(format!("`{shown}` could be answered by anyone on the way; write a URL that begins with https://"))
     }
 }
 
+/// The part of a URL that is no secret.
+pub fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    host.rsplit('@').next().unwrap_or_default()
+}
+
+/// The sources, of which so many have to agree. One that is listed twice would agree with itself.
+pub fn quorum(sources: &[Source], needed: Option<NonZeroUsize>) -> Result<Agreement, String> {
+    let Some(needed) = needed else { return Ok(Agreement::First) };
+    let mut seen = BTreeSet::new();
+    if let Some(source) = sources.iter().find(|source| !seen.insert(source.to_string())) {
+        return Err(format!("{} is listed twice, and agrees with itself; list other sources", source.label()));
+    }
+    if needed.get() > sources.len() {
+        return Err("more than there are sources; list more of them".into());
+    }
+    Ok(Agreement::Quorum(needed))
+}
+
+/// As the operator writes it, but for the pattern.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -268,6 +305,34 @@ mod tests {
 
     fn quorum(needed: usize) -> Agreement {
         Agreement::Quorum(NonZeroUsize::new(needed).unwrap())
+    }
+
+    #[test]
+    fn a_source_that_is_listed_twice_is_no_agreement() {
+        let quorum = |texts: &[&str], needed| {
+            let sources: Vec<Source> = texts.iter().map(|text| text.parse().unwrap()).collect();
+            super::quorum(&sources, NonZeroUsize::new(needed))
+        };
+        assert_eq!(quorum(&["interface", "interface"], 0), Ok(Agreement::First));
+        assert_eq!(quorum(&["interface", "whoami"], 2), Ok(super::tests::quorum(2)));
+        let error = quorum(&["whoami", "url:https://a.example/?x=1", "url:https://a.example/?x=1"], 2).unwrap_err();
+        assert_eq!(error, "url:a.example is listed twice, and agrees with itself; list other sources");
+        assert!(quorum(&["whoami"], 2).unwrap_err().contains("more than there are sources"));
+    }
+
+    #[test]
+    fn what_may_be_secret_in_a_source_is_not_told() {
+        for (text, label) in [
+            ("command:curl -H 'Token: secret' https://ip.example", "command:curl"),
+            ("command:TOKEN=secret router-address", "command:router-address"),
+            ("url:https://me:secret@ip.example:8443/secret?secret ([0-9.]+)", "url:ip.example:8443"),
+            ("whoami:w.example@ns.example", "whoami:w.example@ns.example"),
+        ] {
+            assert_eq!(text.parse::<Source>().unwrap().label(), label);
+        }
+        let error = protected("http://me:secret@ip.example/secret").unwrap_err();
+        assert!(error.starts_with("`http://ip.example` could be answered"), "{error}");
+        assert_eq!(host("https://ip.example"), "ip.example");
     }
 
     /// The addresses that are chosen, in words.

@@ -3,7 +3,7 @@
 use crate::agent::address::{self, Special};
 use crate::agent::place::Place;
 use crate::agent::plan::{Host, Observed, Rule, derived, wanted};
-use crate::agent::source::{Agreement, Source};
+use crate::agent::source::{Source, quorum as agreement};
 use crate::config;
 use crate::error::Error;
 use crate::link::bring::{Outcome, Step, bring};
@@ -37,7 +37,7 @@ pub(super) struct Update {
     #[arg(long)]
     zone: Option<Name>,
     /// The TTL of what is written, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=604_800))]
     ttl: u32,
     /// Another host in the same network, written in the same message: the prefix of the IPv6 address, then this suffix,
     /// or that of this MAC
@@ -78,14 +78,11 @@ impl Update {
             Error::usage(format!("cannot update {host}: {second} is a second address of its family"))
                 .remedy("give one of each")
         })?;
-        if quorum.is_some_and(|quorum| quorum.get() > source.len()) {
-            return Err(Error::usage("--quorum asks for more sources than there are").remedy("give more with --source"));
-        }
+        let agreement = agreement(&source, quorum).map_err(|why| Error::usage(format!("--quorum: {why}")))?;
         let key = key_file.map(|path| config::key_of_file(&path)).transpose()?;
         let remote = Remote::Rfc2136 { server, key, zone, ttl: Ttl::new(ttl) };
         let observed = if addresses.is_empty() {
             let sources = if source.is_empty() { Source::default_order() } else { source };
-            let agreement = quorum.map_or(Agreement::First, Agreement::Quorum);
             let home = match sources.iter().any(Source::needs_home) {
                 true => remote.home(&host).await.map_err(|fault| cannot().because(fault))?,
                 false => None,

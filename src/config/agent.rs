@@ -12,7 +12,7 @@ use super::{LogConfig, Source as Text, Wrong, key_of_file};
 use crate::agent::address::Special;
 use crate::agent::place::Place;
 use crate::agent::plan::{Host, Rule};
-use crate::agent::source::{Agreement, Source};
+use crate::agent::source::{Agreement, Source, quorum};
 use crate::error::Error;
 use crate::link::target::Remote;
 use crate::link::{dyndns2, route53};
@@ -117,9 +117,8 @@ impl AgentConfig {
         let mut warnings = Vec::new();
         let agent = std::mem::take(&mut settings.agent);
         let sources = if agent.sources.is_empty() { Source::default_order() } else { agent.sources };
-        if agent.quorum.is_some_and(|quorum| quorum.get() > sources.len()) {
-            return Err(wrong(Fault::new(agent.at, "quorum: more than there are sources; list more of them")));
-        }
+        let agreement = quorum(&sources, agent.quorum);
+        let agreement = agreement.map_err(|why| wrong(Fault::new(agent.at, format!("quorum: {why}"))))?;
         if settings.hosts.is_empty() {
             return Err(wrong(Fault::new(0, "no [[host]]; name at least one to keep right")));
         }
@@ -171,7 +170,7 @@ impl AgentConfig {
         let given = given.as_ref().and_then(|list| std::env::split_paths(list).next());
         Ok(AgentConfig {
             sources,
-            agreement: agent.quorum.map_or(Agreement::First, Agreement::Quorum),
+            agreement,
             allow: agent.allow,
             check_every: Duration::from_secs(agent.check_every.into()),
             state_dir: agent.state_dir.or(given).unwrap_or_else(|| base.join("agent-state")),
@@ -356,8 +355,16 @@ mod tests {
             ("", "a.toml:1: no [[host]]"),
             ("[[host]]\nname = \"a\"\n", "a.toml:1: no [[target]]"),
             ("[agent]\nsorces = []\n", "a.toml:2: unknown key sorces; did you mean sources?"),
-            ("[agent]\nsources = [\"x\"]\n", "a.toml:2: sources: x: `x` is no source of addresses"),
+            ("[agent]\nsources = [\"x\"]\n", "a.toml:2: sources: `x` is no source of addresses"),
             (&format!("[agent]\nquorum = 3\n{LEAST}"), "a.toml:1: quorum: more than there are sources"),
+            (
+                &format!("[agent]\nsources = [\"interface\", \"interface\"]\nquorum = 2\n{LEAST}"),
+                "a.toml:1: quorum: interface is listed twice, and agrees with itself",
+            ),
+            (
+                &format!("[agent.notify]\nwebhook = \"http://a.example/pearl\"\n{LEAST}"),
+                "webhook: `http://a.example` could",
+            ),
             (&LEAST.replace("rfc2136", "dns"), "a.toml:3: type: unknown word dns"),
             (&format!("{LEAST}targets = [\"away\"]\n"), "a.toml:4: no [[target]] is named away"),
             (&format!("{LEAST}[[host]]\nname = \"ROUTER.example.com\"\n"), "a second [[host]] is named"),
@@ -372,7 +379,7 @@ mod tests {
             (&LEAST.replace("[[host]]", "key-file = \"none\"\n[[host]]"), "a.toml:1: cannot read key file"),
         ] {
             let error = load(text).unwrap_err();
-            assert!(error.contains(fault), "{text}: {error}");
+            assert!(error.contains(fault) && !error.contains("pearl"), "{text}: {error}");
         }
     }
 }

@@ -137,7 +137,7 @@ pub(super) const AGENT_OPTIONS: &[Setting<AgentSettings>] = &[
         doc: "Where the addresses come from: whoami, whoami:NAME@SERVER, interface, interface:NAME, command:WORDS, \
               url:URL, url:URL PATTERN, fixed:ADDRESS,...; asked in order, and the first that has an address counts.",
         set: |agent, field| {
-            agent.sources = field.list(|item| item.parse(str::parse::<Source>))?;
+            agent.sources = field.list(|item| item.secret(str::parse::<Source>))?;
             Ok(())
         },
     },
@@ -254,7 +254,7 @@ pub(super) const NOTIFY_OPTIONS: &[Setting<NotifySettings>] = &[
         default: Preset::Words("none is asked"),
         doc: "A URL that the same is posted to as JSON: event, target, text, and hosts with name and address.",
         set: |notify, field| {
-            notify.webhook = Some(field.parse(|url| protected(url).map(str::to_string))?);
+            notify.webhook = Some(field.secret(|url| protected(url).map(str::to_string))?);
             Ok(())
         },
     },
@@ -407,7 +407,7 @@ pub(super) const TARGET_OPTIONS: &[Setting<TargetSettings>] = &[
         default: Preset::Words("must be written for dyndns2"),
         doc: "The provider's update URL, such as https://members.example.com/nic/update.",
         set: |target, field| {
-            target.url = Some(field.parse(|url| protected(url).map(str::to_string))?);
+            target.url = Some(field.secret(|url| protected(url).map(str::to_string))?);
             Ok(())
         },
     },
@@ -447,7 +447,7 @@ pub(super) const TARGET_OPTIONS: &[Setting<TargetSettings>] = &[
         default: Preset::Words("Amazon's"),
         doc: "Where the API of Route 53 is.",
         set: |target, field| {
-            target.endpoint = Some(field.parse(|url| protected(url).map(str::to_string))?);
+            target.endpoint = Some(field.secret(|url| protected(url).map(str::to_string))?);
             Ok(())
         },
     },
@@ -492,7 +492,7 @@ pub(super) const HOST_OPTIONS: &[Setting<HostSettings>] = &[
     },
     Setting {
         name: "derived",
-        form: "\"::SUFFIX\", \"::SUFFIX/PREFIX\" or a MAC",
+        form: "\"::SUFFIX\", \"::SUFFIX/PREFIX\" (32 to 128) or a MAC",
         default: Preset::Words("it is this machine"),
         doc: "It is another machine in the same network: the prefix of this machine's IPv6 address, of 64 bits unless \
               it is told, then this suffix or the one that follows from the MAC. It is written in the same message.",

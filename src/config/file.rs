@@ -148,6 +148,11 @@ impl<'a> Field<'a> {
         parse(text).map_err(|error| self.fault(format!("{text}: {error}")))
     }
 
+    /// Text that `parse` reads and that may hold a secret: what does not fit is told by `parse` alone.
+    pub(super) fn secret<T, E: std::fmt::Display>(&self, parse: impl Fn(&str) -> Result<T, E>) -> Result<T, Fault> {
+        parse(self.text()?).map_err(|error| self.fault(error.to_string()))
+    }
+
     /// One of some words.
     pub(super) fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Result<T, Fault> {
         let text = self.text()?;

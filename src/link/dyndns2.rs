@@ -1,15 +1,16 @@
 //! A provider that takes updates by the dyndns2 protocol: one HTTPS request, one word for each host.
 //!
 //! What is held is asked of the zone's own name servers, so nothing is sent that is there already: providers block who
-//! sends the same again and again. What one took and does not show yet is sent again after half an hour only. All
-//! addresses of a host go in each request, since some providers erase the family that is not named.
+//! sends the same again and again. What one took and does not show yet is sent again after half an hour only, and one
+//! that refuses is left alone for half an hour. All addresses of a host go in each request, since some providers erase the family that is not named.
 
 use super::Fault;
 use super::authority;
-use super::http::{Ask, Family, Http, Page, host};
+use super::http::{Ask, Family, Http, Page};
 use super::rfc2136;
 use crate::agent::place::Place;
 use crate::agent::plan::{Change, Held};
+use crate::agent::source::host;
 use crate::clock::Clock;
 use crate::wire::{Name, Ttl};
 use std::fmt;
@@ -31,20 +32,30 @@ pub struct Provider {
     pub server: Option<Place>,
     /// When to look whether a change shows, counted from the change.
     pub verify_after: Vec<Duration>,
-    /// What it acknowledged last and does not show yet.
+    /// What it said last.
     pub sent: Sent,
 }
 
-/// What a provider acknowledged last; the clones of one share it.
+/// What a provider said last; the clones of one share it.
 #[derive(Debug, Clone, Default)]
-pub struct Sent(Arc<Mutex<Acknowledged>>);
+pub struct Sent(Arc<Mutex<Said>>);
 
 #[derive(Debug, Default)]
-struct Acknowledged {
+struct Said {
     /// When, in seconds since 1970.
     at: u64,
-    /// Nothing where all that was sent shows.
-    changes: Vec<Change>,
+    word: Word,
+}
+
+#[derive(Debug, Default)]
+enum Word {
+    /// All that was sent shows.
+    #[default]
+    Nothing,
+    /// It took these, and does not show them yet.
+    Acknowledged(Vec<Change>),
+    /// It has refused, for this reason.
+    Refused(String),
 }
 
 /// A provider at work.
@@ -61,7 +72,7 @@ pub struct Receipt {
     changes: Vec<Change>,
 }
 
-/// For how many seconds what was acknowledged is not sent again.
+/// For how many seconds what was acknowledged is not sent again, and nothing after a refusal: the protocol wants it so.
 const AGAIN: u64 = 1800;
 
 /// More host names than this in one request are refused by some providers.
@@ -84,8 +95,13 @@ impl Target {
 
     /// Sends what is wanted of the hosts that change; hosts with the same addresses go in one request.
     pub async fn write(&self, changes: Vec<Change>, wanted: &[Change]) -> Result<Receipt, Fault> {
+        let provider = host(&self.provider.url);
         if self.provider.sent.has(&changes) {
             return Ok(Receipt { changes });
+        }
+        if let Some(why) = self.provider.sent.refusal() {
+            let when = "it is asked again half an hour after that, or after a reload";
+            return Err(Fault(format!("cannot update by {provider}: {why}; {when}")));
         }
         let mut groups: Vec<(Vec<IpAddr>, Vec<Name>)> = Vec::new();
         for change in &changes {
@@ -103,10 +119,14 @@ impl Target {
         for (addresses, names) in groups {
             let basic = Some((self.provider.user.as_str(), self.provider.password.as_str()));
             let page = http.ask(&request(&self.provider.url, &names, &addresses), Ask { basic, body: None }).await?;
-            read(&page, &names)
-                .map_err(|why| Fault(format!("cannot update by {}: {why}", host(&self.provider.url))))?;
+            if let Err(why) = read(&page, &names) {
+                if page.status < 500 {
+                    self.provider.sent.set(Word::Refused(why.clone()));
+                }
+                return Err(Fault(format!("cannot update by {provider}: {why}")));
+            }
         }
-        self.provider.sent.set(changes.clone());
+        self.provider.sent.set(Word::Acknowledged(changes.clone()));
         Ok(Receipt { changes })
     }
 
@@ -121,7 +141,7 @@ impl Target {
                 shown &= self.current(&[change.name]).await?.iter().any(|held| change.is_in(held));
             }
             if shown {
-                self.provider.sent.set(Vec::new());
+                self.provider.sent.set(Word::Nothing);
                 return Ok(());
             }
         }
@@ -134,12 +154,22 @@ impl Target {
 
 impl Sent {
     fn has(&self, changes: &[Change]) -> bool {
-        let sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.changes == changes && Clock::System.now().saturating_sub(sent.at) < AGAIN
+        self.of_late(|word| matches!(word, Word::Acknowledged(sent) if sent == changes).then_some(())).is_some()
     }
 
-    fn set(&self, changes: Vec<Change>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Acknowledged { at: Clock::System.now(), changes };
+    fn refusal(&self) -> Option<String> {
+        self.of_late(|word| if let Word::Refused(why) = word { Some(why.clone()) } else { None })
+    }
+
+    fn of_late<T>(&self, look: impl FnOnce(&Word) -> Option<T>) -> Option<T> {
+        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back makes nothing late.
+        let age = Clock::System.now().checked_sub(said.at)?;
+        if age < AGAIN { look(&said.word) } else { None }
+    }
+
+    fn set(&self, word: Word) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Said { at: Clock::System.now(), word };
     }
 }
 

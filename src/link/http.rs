@@ -2,6 +2,7 @@
 //! roots, never downgraded by a redirection.
 
 use super::Fault;
+use crate::agent::source::host;
 use crate::error::io_text;
 use std::error::Error as _;
 use std::io;
@@ -60,7 +61,12 @@ impl Http {
             Family::V6 => Some(Ipv6Addr::UNSPECIFIED.into()),
             Family::Either => None,
         };
-        let client = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder();
+        if family != Family::Either {
+            // Who asks by one family wants to know where we are, not where a proxy of the environment is.
+            builder = builder.no_proxy();
+        }
+        let client = builder
             .user_agent(concat!("dyndns/", env!("CARGO_PKG_VERSION")))
             .timeout(PATIENCE)
             .local_address(from)
@@ -100,13 +106,6 @@ impl Http {
     }
 }
 
-/// The part of a URL that is no secret.
-pub(super) fn host(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    host.rsplit('@').next().unwrap_or_default()
-}
-
 /// An error with all its causes, each once.
 fn whole(error: &reqwest::Error) -> String {
     let mut text = if error.is_timeout() { "no answer in time".to_string() } else { error.to_string() };
@@ -119,15 +118,4 @@ fn whole(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_url_only_the_host_is_told() {
-        assert_eq!(host("https://user:word@hooks.example:8443/secret?token=x"), "hooks.example:8443");
-        assert_eq!(host("https://ip.example"), "ip.example");
-    }
 }

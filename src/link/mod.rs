@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod authority;
 pub mod bring;
+mod command;
 pub mod dyndns2;
 pub mod http;
 pub mod mesh;

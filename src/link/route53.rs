@@ -10,6 +10,8 @@ use crate::wire::{Name, Ttl};
 use aws_config::BehaviorVersion;
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_route53::Client;
 use aws_sdk_route53::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_route53::types::{
@@ -57,6 +59,9 @@ pub struct Receipt {
     done: bool,
 }
 
+/// How long one request may take, and how long all that are made where one fails.
+const ATTEMPT: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(25);
 /// How many record sets are read for a host: those of its own name come first, A before AAAA and CNAME.
 const OF_A_NAME: i32 = 20;
 
@@ -76,10 +81,15 @@ impl Account {
         let make = || async {
             let https = aws_smithy_http_client::Builder::new();
             let https = https.tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-            // Route 53 is one for all regions; the signature still names one, and the environment may know a place with
-            // a Route 53 of its own.
-            let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else("us-east-1");
+            // Route 53 is one for all regions; the signature still names one, and the environment or the profile may
+            // know a place with a Route 53 of its own.
+            let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+                .or_else(ProfileFileRegionProvider::new())
+                .or_else("us-east-1");
+            // Amazon's own defaults would wait for an answer for ever.
+            let patience = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(PATIENCE);
             let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(https).region(region);
+            let loader = loader.timeout_config(patience.build());
             let shared = loader.load().await;
             let mut config = aws_sdk_route53::config::Builder::from(&shared);
             config.set_endpoint_url(self.endpoint.clone().or_else(|| shared.endpoint_url().map(String::from)));

@@ -2,21 +2,22 @@
 
 use super::Fault;
 use super::authority;
+use super::command;
 use super::http::{Ask, Family, Http};
 use super::rfc2136::Server;
 use crate::agent::address::Special;
 use crate::agent::place::Place;
 use crate::agent::source::{Agreement, Found, Pattern, Report, Source, choose};
 use crate::clock::Clock;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::error::io_text;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::sys::netlink::{self, InterfaceAddress, Kind};
 use crate::tsig::TsigKey;
 use crate::wire::{Name, Rtype};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::cmp::Reverse;
 use std::net::IpAddr;
-use std::process::Stdio;
-use std::time::Duration;
-use tokio::io::AsyncReadExt;
-use tokio::process::Command;
-use tokio::time::timeout;
 
 /// Where `whoami` is asked when the source does not say.
 #[derive(Debug, Clone)]
@@ -29,17 +30,15 @@ pub struct Home {
     pub zone: Name,
 }
 
-/// How long a command may take.
-const COMMAND: Duration = Duration::from_secs(30);
-/// How much of what it prints is read.
-const LONGEST: u64 = 64 << 10;
-
 /// Asks the sources, in order, until enough is known.
 pub async fn find(sources: &[Source], agreement: Agreement, allowed: &[Special], home: Option<&Home>) -> Found {
     let mut reports = Vec::new();
     for source in sources {
-        let outcome = ask(source, home).await.map_err(|fault| fault.to_string());
-        reports.push(Report { source: source.to_string(), outcome });
+        let mut outcome = ask(source, home).await.map_err(|fault| fault.to_string());
+        if let (Ok(addresses), false) = (&mut outcome, matches!(source, Source::Fixed(_))) {
+            lasting(addresses);
+        }
+        reports.push(Report { source: source.label(), outcome });
         // A later source would change nothing then.
         if agreement == Agreement::First && choose(&reports, agreement, allowed).is_complete() {
             break;
@@ -54,7 +53,7 @@ pub async fn ask(source: &Source, home: Option<&Home>) -> Result<Vec<IpAddr>, Fa
         Source::Whoami { name, server } => whoami(name.as_ref(), server.as_ref(), home).await,
         Source::Interface(name) => interface(name.as_deref()),
         Source::Command(words) => {
-            let text = command(words).await?;
+            let text = command::run(words, &[], "").await?;
             let found = Pattern::any().find(&text);
             if found.is_empty() { Err(Fault::new("it prints no address")) } else { Ok(found) }
         }
@@ -104,17 +103,42 @@ async fn whoami(name: Option<&Name>, server: Option<&Place>, home: Option<&Home>
     if found.is_empty() { Err(fault) } else { Ok(found) }
 }
 
-/// The addresses of an interface, those preferred longest first.
+/// The addresses of an interface. Those that are for ever come first, then the newest: of two networks, the one that
+/// the router has given last. How long each is still preferred changes whenever a router renews one, and decides nothing.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn interface(name: Option<&str>) -> Result<Vec<IpAddr>, Fault> {
     let cannot = |error| Fault(format!("cannot read the addresses of this machine: {}", io_text(&error)));
-    let mut found = crate::sys::netlink::addresses().map_err(cannot)?;
-    found.retain(|address| name.is_none_or(|name| address.interface == name));
-    found.sort_by_key(|address| std::cmp::Reverse(address.preferred));
+    let mut found = netlink::addresses().map_err(cannot)?;
+    found.retain(|found| found.kind == Kind::Lasting && name.is_none_or(|name| found.interface == name));
+    found.sort_by_key(|found| Reverse(found.made.unwrap_or(u32::MAX)));
     match (found.is_empty(), name) {
         (false, _) => Ok(found.into_iter().map(|found| found.address).collect()),
         (true, Some(name)) => Err(Fault(format!("interface {name} has no address; ip address shows what there is"))),
         (true, None) => Err(Fault::new("no interface has an address")),
+    }
+}
+
+/// What others see us come from may be an address that this machine uses for a day (RFC 8981): the lasting one of the
+/// same network is meant.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn lasting(addresses: &mut [IpAddr]) {
+    // What cannot be read is as if there were none.
+    let own = netlink::addresses().unwrap_or_default();
+    let network = |address: IpAddr| match address {
+        IpAddr::V6(address) => Some(address.to_bits() >> 64),
+        IpAddr::V4(_) => None,
+    };
+    for address in addresses {
+        let seen = own.iter().find(|own| own.address == *address && own.kind == Kind::Temporary);
+        let of_network = |found: &&InterfaceAddress| {
+            let same = |seen: &InterfaceAddress| {
+                seen.interface == found.interface && network(seen.address) == network(found.address)
+            };
+            found.kind == Kind::Lasting && seen.is_some_and(same)
+        };
+        if let Some(meant) = own.iter().filter(of_network).max_by_key(|found| found.made.unwrap_or(u32::MAX)) {
+            *address = meant.address;
+        }
     }
 }
 
@@ -124,26 +148,9 @@ fn interface(_name: Option<&str>) -> Result<Vec<IpAddr>, Fault> {
     Err(Fault::new("interfaces can be read on Linux alone; write command:... that prints the address"))
 }
 
-/// What a command prints to its standard output.
-async fn command(words: &str) -> Result<String, Fault> {
-    let cannot = |error: std::io::Error| Fault(format!("cannot run it: {}", io_text(&error)));
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", words]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(cannot)?;
-    let mut text = Vec::new();
-    let run = async {
-        if let Some(output) = child.stdout.take() {
-            output.take(LONGEST).read_to_end(&mut text).await?;
-        }
-        child.wait().await
-    };
-    let status = timeout(COMMAND, run).await.map_err(|_| Fault::new("it did not end within 30 s"))?.map_err(cannot)?;
-    if status.success() {
-        Ok(String::from_utf8_lossy(&text).into_owned())
-    } else {
-        Err(Fault(format!("it failed: {status}")))
-    }
-}
+/// Which of the addresses are temporary is known on Linux alone.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn lasting(_addresses: &mut [IpAddr]) {}
 
 /// The addresses in a page, asked for over IPv4 and over IPv6.
 async fn page(url: &str, pattern: &Pattern) -> Result<Vec<IpAddr>, Fault> {

@@ -10,16 +10,27 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
-/// An address of an interface that packets may be sent from.
+/// An address of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InterfaceAddress {
     /// The interface.
     pub interface: String,
     /// The address.
     pub address: IpAddr,
-    /// For how many seconds it is preferred for new connections; the prefix given last has the longest. `u32::MAX` is
-    /// for ever.
-    pub preferred: u32,
+    /// Whether it is the interface's own for as long as the network has its prefix.
+    pub kind: Kind,
+    /// When it was made, in hundredths of a second since the start of the machine; `None` where it is for ever. Routers
+    /// renew an address every few minutes, which does not change it.
+    pub made: Option<u32>,
+}
+
+/// Whether others can find a machine by an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// They can.
+    Lasting,
+    /// Made for a day or so, that the machine be not known by it (RFC 8981).
+    Temporary,
 }
 
 /// Hears that addresses have changed.
@@ -40,15 +51,16 @@ const ADDRESS: u16 = 1;
 const LOCAL: u16 = 2;
 const CACHE: u16 = 6;
 const FLAGS: u16 = 8;
-/// Temporary (in IPv4: a second one of its network), failed, deprecated, or not yet known to be unique: not an address
-/// to be found by.
-const UNFIT: u32 = 0x01 | 0x08 | 0x20 | 0x40;
+/// Failed, deprecated, or not yet known to be unique: not an address to be found by.
+const UNFIT: u32 = 0x08 | 0x20 | 0x40;
+/// In IPv4: a second one of its network.
+const TEMPORARY: u32 = 0x01;
 /// Valid beyond the link.
 const UNIVERSE: u8 = 0;
 /// What the kernel fills at most in one go.
 const ROOM: usize = 32 << 10;
 
-/// Every address that the machine may be reached at, of all interfaces in their order.
+/// Every address that packets may be sent from, of all interfaces in their order.
 pub fn addresses() -> io::Result<Vec<InterfaceAddress>> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     bind(&socket, &SocketAddrNetlink::new(0, 0))?;
@@ -63,10 +75,10 @@ pub fn addresses() -> io::Result<Vec<InterfaceAddress>> {
                 DONE => return Ok(found),
                 ERROR => return Err(io::Error::other("the kernel does not tell its addresses")),
                 NEW_ADDRESS => {
-                    if let Some(Entry { index, address, preferred }) = Entry::read(message.content) {
+                    if let Some(Entry { index, address, kind, made }) = Entry::read(message.content) {
                         // One that has just gone has no name any more.
                         if let Ok(interface) = netdevice::index_to_name(&names, index) {
-                            found.push(InterfaceAddress { interface, address, preferred });
+                            found.push(InterfaceAddress { interface, address, kind, made });
                         }
                     }
                 }
@@ -88,8 +100,8 @@ impl AddressChanges {
     pub fn wait(&self) -> io::Result<()> {
         let mut buffer = [0; 4096];
         match recv(&self.socket, &mut buffer, RecvFlags::empty()) {
-            // More has changed than there was room for.
-            Err(rustix::io::Errno::NOBUFS) | Ok(_) => Ok(()),
+            // More has changed than there was room for, or a signal came between.
+            Err(rustix::io::Errno::NOBUFS | rustix::io::Errno::INTR) | Ok(_) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -110,22 +122,23 @@ fn request() -> [u8; 24] {
 struct Entry {
     index: u32,
     address: IpAddr,
-    preferred: u32,
+    kind: Kind,
+    made: Option<u32>,
 }
 
 impl Entry {
-    /// `None` where it is not one to be reached at.
+    /// `None` where it is not one to send from.
     fn read(content: &[u8]) -> Option<Entry> {
         let ([_family, _prefix, flags, scope], rest) = content.split_first_chunk()?;
         let (index, attributes) = rest.split_first_chunk()?;
         let mut flags = u32::from(*flags);
-        let (mut address, mut local, mut preferred) = (None, None, u32::MAX);
+        let (mut address, mut local, mut made) = (None, None, None);
         for part in Parts::attributes(attributes) {
             match part.kind {
                 ADDRESS => address = ip(part.content),
                 LOCAL => local = ip(part.content),
                 FLAGS => flags = u32::from_ne_bytes(*part.content.first_chunk()?),
-                CACHE => preferred = u32::from_ne_bytes(*part.content.first_chunk()?),
+                CACHE => made = made_at(part.content),
                 _ => {}
             }
         }
@@ -134,9 +147,17 @@ impl Entry {
         (flags & UNFIT == 0 && *scope == UNIVERSE).then_some(Entry {
             index: u32::from_ne_bytes(*index),
             address,
-            preferred,
+            kind: if flags & TEMPORARY == 0 { Kind::Lasting } else { Kind::Temporary },
+            made,
         })
     }
+}
+
+/// Of struct ifa_cacheinfo: for how long it is preferred and valid, when it was made and renewed.
+fn made_at(cache: &[u8]) -> Option<u32> {
+    let (preferred, rest) = cache.split_first_chunk()?;
+    let (_valid, rest) = rest.split_first_chunk::<4>()?;
+    (u32::from_ne_bytes(*preferred) != u32::MAX).then_some(u32::from_ne_bytes(*rest.first_chunk()?))
 }
 
 fn ip(octets: &[u8]) -> Option<IpAddr> {
@@ -221,10 +242,23 @@ mod tests {
         let peer = attribute(ADDRESS, &[192, 0, 2, 9]);
         assert_eq!(entry(0, 0x80, &[peer, attribute(LOCAL, &v4.octets())]), Some(v4.into()), "a point-to-point link");
         let v6 = attribute(ADDRESS, &Ipv6Addr::LOCALHOST.octets());
-        for unfit in [0x01, 0x08, 0x20, 0x40] {
+        for unfit in [0x08, 0x20, 0x40] {
             assert_eq!(entry(0, 0x80 | unfit, std::slice::from_ref(&v6)), None, "{unfit:#x}");
         }
         assert_eq!(entry(253, 0x80, &[v6]), None, "of the link alone");
+    }
+
+    #[test]
+    fn a_temporary_address_is_told_as_one_and_when_each_was_made() {
+        let read = |flags: u32, cache: [u32; 4]| {
+            let cache = cache.map(u32::to_ne_bytes).concat();
+            let attributes = [attribute(ADDRESS, &Ipv6Addr::LOCALHOST.octets()), attribute(CACHE, &cache)];
+            let head = [&[10, 64, 0, 0][..], &7_u32.to_ne_bytes(), &attribute(FLAGS, &flags.to_ne_bytes())].concat();
+            let entry = Entry::read(&[head, attributes.concat()].concat()).unwrap();
+            (entry.kind, entry.made)
+        };
+        assert_eq!(read(0x01, [900, 1800, 4711, 5000]), (Kind::Temporary, Some(4711)));
+        assert_eq!(read(0, [u32::MAX, u32::MAX, 4711, 5000]), (Kind::Lasting, None));
     }
 
     #[test]

@@ -41,6 +41,11 @@ impl Agent {
         found.unwrap_or_else(|| panic!("no `{text}` in:\n{}", self.output.text()))
     }
 
+    /// All it has said.
+    pub(crate) fn said(&self) -> String {
+        self.output.text()
+    }
+
     /// Sends a signal, as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());

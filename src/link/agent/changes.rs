@@ -4,7 +4,7 @@
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod heard {
     use crate::error::io_text;
-    use crate::sys::netlink::{self, AddressChanges};
+    use crate::sys::netlink::{self, AddressChanges, Kind};
     use std::io;
     use std::net::IpAddr;
     use std::time::Duration;
@@ -65,7 +65,8 @@ mod heard {
 
     fn known() -> Vec<(String, IpAddr)> {
         let addresses = netlink::addresses().unwrap_or_default();
-        addresses.into_iter().map(|found| (found.interface, found.address)).collect()
+        let lasting = addresses.into_iter().filter(|found| found.kind == Kind::Lasting);
+        lasting.map(|found| (found.interface, found.address)).collect()
     }
 }
 

@@ -7,7 +7,6 @@ use crate::agent::plan::{Change, Observed, wanted};
 use crate::clock::Clock;
 use crate::config::TargetConfig;
 use crate::link::bring::{Outcome, Step, bring};
-use crate::wire::Name;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -58,16 +57,12 @@ impl Keeper {
     /// Works until nobody can send orders any more.
     pub(crate) async fn run(mut self) {
         let backoff = Backoff::default();
-        let names: Vec<Name> = self.target.hosts.iter().map(|host| host.name).collect();
-        self.remember(|memory| memory.keep(&names));
+        self.remember(|memory| memory.keep(&self.target.hosts));
         let mut observed = Observed::default();
         let mut waiting = Vec::new();
         let mut next: Option<Order> = None;
         loop {
             let retry = self.recall(|memory| memory.retry_in(self.clock.now(), backoff));
-            // Something may be pending from the last run without a time: it is tried at once.
-            let retry = retry
-                .or_else(|| self.recall(|memory| (!memory.pending.is_empty()).then_some(std::time::Duration::ZERO)));
             let order = match next.take() {
                 Some(order) => Some(order),
                 None => tokio::select! {
@@ -86,7 +81,7 @@ impl Keeper {
             }
             let pending = self.recall(TargetMemory::pending);
             let wanted = wanted(&self.target.hosts, observed, &pending);
-            let waits = !urgent && self.recall(|memory| memory.waits(&wanted, self.clock.now()));
+            let waits = !urgent && self.recall(|memory| memory.waits(&wanted, self.clock.now(), backoff));
             let report = if waits || wanted.is_empty() {
                 let fault = self.recall(|memory| memory.fault.clone());
                 Report { target: self.target.name.clone(), changed: Vec::new(), fault }
@@ -137,6 +132,13 @@ impl Keeper {
         let chance = u32::from_ne_bytes(chance);
         let fault = fault.map(|fault| fault.to_string());
         let now = self.clock.now();
+        // What was there when it was last looked at, and has to be written once more.
+        let overwritten =
+            shown.iter().filter(|change| self.recall(|memory| memory.knows(std::slice::from_ref(change))));
+        for change in overwritten {
+            let host = &change.name;
+            tracing::warn!(%target, %host, "somebody else has changed a host; see what else writes to it");
+        }
         let (news, failures, retry, failed_before) = self.remember(|memory| {
             let before = memory.failures > 0;
             let news = memory.ended(now, &right, &pending, fault.clone(), backoff, chance);

@@ -21,6 +21,7 @@ use keeper::{Keeper, Order};
 use page::{Check, Checked, Door};
 use state::State;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -31,7 +32,10 @@ pub fn run(config: AgentConfig, reload: impl Fn() -> Result<AgentConfig, Error>)
         .enable_all()
         .build()
         .map_err(|error| Error::usage("cannot start the event loop").because(error))?;
-    runtime.block_on(agent(config, reload))
+    let ended = runtime.block_on(agent(config, reload));
+    // The system's resolver may be asked this moment, and takes its time.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn agent(mut config: AgentConfig, reload: impl Fn() -> Result<AgentConfig, Error>) -> Result<(), Error> {
@@ -53,15 +57,14 @@ async fn agent(mut config: AgentConfig, reload: impl Fn() -> Result<AgentConfig,
     tracing::info!(targets = config.targets.len(), check_every = config.check_every.as_secs(), "agent started");
     let end = loop {
         tokio::select! {
-            // Whatever else is heard cuts it short and begins it anew.
-            keepers = watch.look_and_wait(&config) => {
+            keepers = watch.look_and_wait(&config, &mut changes, &mut asked) => {
                 if keepers == Keepers::Fewer {
                     watch.end().await;
-                    watch = Watch::start(&config, &state);
+                    let asked = std::mem::take(&mut watch.asked);
+                    watch = Watch { asked, ..Watch::start(&config, &state) };
                 }
             }
-            () = changes.next() => tracing::info!("the addresses of this machine have changed"),
-            Some(check) = asked.recv() => watch.asked.push(check),
+            // This cuts it short and begins it anew.
             _ = hangup.recv() => {
                 notify.reloading();
                 match reload() {
@@ -71,7 +74,8 @@ async fn agent(mut config: AgentConfig, reload: impl Fn() -> Result<AgentConfig,
                         }
                         // What was under way is pending, and the new keepers take it up.
                         watch.end().await;
-                        if new.http != config.http {
+                        // One that could not be opened is tried again.
+                        if new.http != config.http || new.http.is_some() && door.is_empty() {
                             door.abort_all();
                             while door.join_next().await.is_some() {}
                             match open(&new, &state, &checks) {
@@ -108,6 +112,10 @@ fn open(config: &AgentConfig, state: &Arc<State>, checks: &mpsc::Sender<Check>) 
     }
     Ok(tasks)
 }
+
+/// How long after a look the next one may begin for a change of addresses. Each asks the sources, which are other
+/// people's.
+const APART: Duration = Duration::from_secs(5);
 
 /// Whether all keepers are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,15 +166,36 @@ impl Watch {
         self.keepers.shutdown().await;
     }
 
-    /// Looks for addresses, orders the keepers to compare, and returns when it is time to look again.
-    async fn look_and_wait(&mut self, config: &AgentConfig) -> Keepers {
+    /// Looks for addresses, orders the keepers to compare, and returns when it is time to look again. No look is cut
+    /// short by what is heard meanwhile: an interface that comes and goes would let none come to its end.
+    async fn look_and_wait(
+        &mut self,
+        config: &AgentConfig,
+        changes: &mut Changes,
+        checks: &mut mpsc::Receiver<Check>,
+    ) -> Keepers {
         self.look(config).await;
         let mut keepers = Keepers::All;
+        let mut heard = false;
         let pause = tokio::time::sleep(config.check_every);
         let mut pause = std::pin::pin!(pause);
+        let soon = pause.deadline() - config.check_every + APART.min(config.check_every);
         loop {
             tokio::select! {
                 () = &mut pause => return keepers,
+                () = changes.next(), if !heard => {
+                    tracing::info!("the addresses of this machine have changed");
+                    heard = true;
+                    pause.as_mut().reset(soon);
+                }
+                Some(check) = checks.recv() => {
+                    self.asked.push(check);
+                    // Whoever else asks is answered by the same look.
+                    while let Ok(check) = checks.try_recv() {
+                        self.asked.push(check);
+                    }
+                    return keepers;
+                }
                 Some(Err(defect)) = self.keepers.join_next() => {
                     // The others go on meanwhile; what it had to write is pending.
                     tracing::error!("a keeper ended by a defect; it is begun anew at the next check: {defect}");

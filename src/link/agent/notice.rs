@@ -5,6 +5,7 @@ use super::keeper::{Event, Report};
 use crate::agent::place::Place;
 use crate::config::{MailConfig, NotifyConfig};
 use crate::link::Fault;
+use crate::link::command;
 use crate::link::http::{Ask, Family, Http};
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
@@ -12,12 +13,8 @@ use lettre::transport::smtp::{self, authentication::Credentials};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use serde::Serialize;
 use std::net::IpAddr;
-use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 /// What is told.
 #[derive(Debug, Serialize)]
@@ -37,8 +34,6 @@ struct Host {
     address: String,
 }
 
-/// How long a command may take.
-const COMMAND: Duration = Duration::from_secs(30);
 /// How long each step of handing over a mail may take.
 const MAIL: Duration = Duration::from_secs(30);
 
@@ -47,7 +42,10 @@ pub(super) async fn tell(config: NotifyConfig, mut events: mpsc::UnboundedReceiv
     while let Some(event) = events.recv().await {
         let notice = Notice::of(event);
         if let Some(words) = &config.command {
-            log("command", &notice, run(words, &notice).await);
+            let environment =
+                [("DYNDNS_EVENT", notice.event), ("DYNDNS_TARGET", &notice.target), ("DYNDNS_TEXT", &notice.text)];
+            let run = command::run(words, &environment, &format!("{}\n", notice.text)).await;
+            log("command", &notice, run.map(drop));
         }
         if let Some(url) = &config.webhook {
             log("webhook", &notice, post(url, &notice).await);
@@ -87,22 +85,6 @@ impl Notice {
         };
         Notice { event, target, text, hosts }
     }
-}
-
-/// Runs the command with the line at its standard input, and the rest in its environment.
-async fn run(words: &str, notice: &Notice) -> Result<(), Fault> {
-    let cannot = |error: std::io::Error| Fault(format!("cannot run it: {}", crate::error::io_text(&error)));
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", words]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    command.env("DYNDNS_EVENT", notice.event).env("DYNDNS_TARGET", &notice.target).env("DYNDNS_TEXT", &notice.text);
-    let mut child = command.spawn().map_err(cannot)?;
-    if let Some(mut input) = child.stdin.take() {
-        // A command need not read it.
-        let _ = input.write_all(format!("{}\n", notice.text).as_bytes()).await;
-    }
-    let status = timeout(COMMAND, child.wait()).await.map_err(|_| Fault::new("it did not end within 30 s"))?;
-    let status = status.map_err(cannot)?;
-    if status.success() { Ok(()) } else { Err(Fault(format!("it failed: {status}"))) }
 }
 
 /// Sends the notice by mail.
