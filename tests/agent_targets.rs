@@ -1,4 +1,4 @@
-//! `dyndns agent` and targets of other makers: BIND, Knot, providers that speak dyndns2, and Route 53 as moto plays it.
+//! `dyndns agent` and targets of other makers: BIND, Knot, PowerDNS, providers that speak dyndns2, and Route 53 as moto plays it.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is the failure to be seen")]
 
@@ -92,6 +92,43 @@ fn knot(folder: &Path) -> Option<(Peer, SocketAddr)> {
     })
 }
 
+fn pdns_server(folder: &Path) -> Option<(Peer, SocketAddr)> {
+    let place = folder.display();
+    std::fs::write(folder.join("zone"), ZONE).unwrap();
+    let Ok(schema) = std::fs::read("/usr/share/doc/pdns-backend-sqlite3/schema.sqlite3.sql") else {
+        eprintln!("skipped: pdns_server with pdns-backend-sqlite3 is not installed");
+        return None;
+    };
+    peer(&program("pdns_server"), "ready to distribute questions", |address| {
+        let config = format!(
+            "launch=gsqlite3\ngsqlite3-database={place}/pdns.sqlite3\nlocal-address=127.0.0.1\nlocal-port={}\n\
+             dnsupdate=yes\nallow-dnsupdate-from=127.0.0.0/8\nsocket-dir={place}\nguardian=no\ndaemon=no\n\
+             disable-syslog=yes\nconfig-dir={place}\nsetuid=\nsetgid=\nsecurity-poll-suffix=\n",
+            address.port()
+        );
+        std::fs::write(folder.join("pdns.conf"), config).unwrap();
+        // Another port may be tried, upon the same database.
+        if !folder.join("pdns.sqlite3").exists() {
+            let connection = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.stdin.read())";
+            let mut python = Command::new("python3");
+            python.args(["-c", connection, &format!("{place}/pdns.sqlite3")]).stdin(Stdio::piped());
+            let mut python = python.spawn().unwrap();
+            python.stdin.take().unwrap().write_all(&schema).unwrap();
+            assert!(python.wait().unwrap().success());
+            for arguments in [
+                ["load-zone", "example.com", &format!("{place}/zone")].as_slice(),
+                &["import-tsig-key", "laptop", "hmac-sha256", SECRET],
+                &["set-meta", "example.com", "TSIG-ALLOW-DNSUPDATE", "laptop"],
+            ] {
+                let mut pdnsutil = Command::new("pdnsutil");
+                let output = pdnsutil.arg(format!("--config-dir={place}")).args(arguments).output().unwrap();
+                assert!(output.status.success(), "{output:?}");
+            }
+        }
+        vec![format!("--config-dir={place}")]
+    })
+}
+
 /// Two hosts are brought to a server, found right, and brought there again by another agent when they move.
 fn moves_hosts_at(server: SocketAddr) {
     let folder = tempfile::tempdir().unwrap();
@@ -129,6 +166,14 @@ fn hosts_are_kept_right_at_named() {
 fn hosts_are_kept_right_at_knotd() {
     let folder = tempfile::tempdir().unwrap();
     if let Some((_peer, server)) = knot(folder.path()) {
+        moves_hosts_at(server);
+    }
+}
+
+#[test]
+fn hosts_are_kept_right_at_pdns_server() {
+    let folder = tempfile::tempdir().unwrap();
+    if let Some((_peer, server)) = pdns_server(folder.path()) {
         moves_hosts_at(server);
     }
 }
