@@ -94,10 +94,7 @@ fn commands_pages_and_fixed_addresses_are_taken_in_order_or_by_agreement() {
     let url = format!("url:http://{page}/ip lan ([0-9.]+)");
     let run = update(&home, &[&allow[..], &["--source", "command:exit 3", "--source", &url]].concat());
     assert_eq!(run.code, Some(0), "{run:?}");
-    assert!(
-        run.out.starts_with("command:exit: it failed: exit status: 3\nIPv4 address 192.168.0.2 (url:"),
-        "{run:?}"
-    );
+    assert!(run.out.starts_with("command:exit: it failed: exit status: 3\nIPv4 address 192.168.0.2 (url:"), "{run:?}");
     assert!(run.out.ends_with(&format!("{HOST} is now 192.168.0.2\n")), "{run:?}");
 
     let sources = ["--source", "command:echo 192.0.2.7", "--source", "fixed:192.0.2.7,2001:db8::7", "--source", &url];
