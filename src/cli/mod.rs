@@ -9,6 +9,8 @@ mod first_steps;
 mod generate;
 mod key;
 mod logging;
+mod mesh;
+mod mesh_text;
 mod serve;
 mod update;
 mod zone;
@@ -39,6 +41,8 @@ enum Command {
     Key(key::Key),
     #[command(subcommand)]
     Zone(zone::Zone),
+    #[command(subcommand)]
+    Mesh(mesh::Mesh),
     Backup(backup::Backup),
     Restore(backup::Restore),
     Status(zone::Status),
@@ -68,6 +72,7 @@ pub fn run() -> ExitCode {
         Command::Agent(agent) => agent.run(),
         Command::Key(key) => key.run(),
         Command::Zone(zone) => zone.run(),
+        Command::Mesh(mesh) => mesh.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Status(status) => status.run(),

@@ -136,7 +136,7 @@ impl std::fmt::Debug for Unprinted {
     }
 }
 
-fn log_format(text: &str) -> Result<LogFormat, String> {
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     let known = LogFormat::WORDS.iter().find(|(word, _)| *word == text);
     known.map(|(_, format)| *format).ok_or_else(|| "write text or json".to_string())
 }

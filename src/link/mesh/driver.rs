@@ -162,8 +162,10 @@ impl Mesh {
             contacts = self.find_contacts() => contacts,
             _ = stop.changed() => return Ok(()),
         };
-        // A node that knows nobody and has nobody to ask is the first.
-        self.joined = self.node.summary().members > 0 || contacts.is_empty();
+        let knows_some = self.node.summary().members > 0;
+        // Whoever has the mesh's key and knows nobody is the first: there is nobody yet to let it in.
+        let contacts = if !knows_some && self.tickets.is_steward() { Vec::new() } else { contacts };
+        self.joined = knows_some || contacts.is_empty();
         self.handle(Event::Start(contacts));
         self.show();
         let end = loop {
@@ -379,6 +381,11 @@ fn ticket_of(settings: &Settings, state: &State, before: Option<&Membership>) ->
         (Entry::Join(ticket), Some(kept)) if kept.mesh != ticket.mesh => {
             let text = format!("cannot join mesh {}: this node is in mesh {}", ticket.mesh, kept.mesh);
             Err(Error::refused(text).remedy("choose another directory with --state-dir: each mesh needs its own"))
+        }
+        (Entry::Join(ticket), Some(kept)) if kept.pass.rights != ticket.pass.rights => {
+            let text = format!("cannot use this ticket with {}", settings.state_dir.display());
+            let error = Error::refused(text).because("one is to join and the other is to watch");
+            Err(error.remedy("choose another directory with --state-dir: each node needs its own"))
         }
         (Entry::Join(ticket), _) => Ok(ticket.clone()),
         (Entry::Start | Entry::Resume, Some(kept)) => Ok(kept),

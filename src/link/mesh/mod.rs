@@ -10,6 +10,7 @@ mod driver;
 mod links;
 mod proof;
 mod report;
+mod run;
 mod state;
 mod tickets;
 mod transport;
@@ -18,6 +19,7 @@ mod view;
 pub use control::{Command, call};
 pub use driver::Mesh;
 pub use report::{HostReport, ListReport, Reply, StatusReport, TicketReport};
+pub use run::{Told, run};
 pub use state::{Membership, membership};
 pub use view::{Host, View};
 
