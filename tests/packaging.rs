@@ -17,7 +17,8 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-const UNITS: [&str; 4] = ["dyndns.service", "dyndns-agent.service", "dyndns-update.service", "dyndns-update.timer"];
+const UNITS: [&str; 5] =
+    ["dyndns.service", "dyndns-agent.service", "dyndns-mesh.service", "dyndns-update.service", "dyndns-update.timer"];
 
 #[test]
 fn the_units_give_systemd_analyze_verify_nothing_to_say() {
@@ -62,6 +63,22 @@ fn the_agent_and_the_update_have_no_capability_and_hear_of_addresses() {
         ] {
             assert!(unit.lines().any(|have| have == line), "{name} lacks {line}");
         }
+    }
+}
+
+#[test]
+fn the_unit_of_the_mesh_has_no_capability_and_does_what_its_file_says() {
+    let unit = std::fs::read_to_string(project("dyndns-mesh.service")).unwrap();
+    for line in [
+        "Type=notify",
+        "DynamicUser=yes",
+        "StateDirectory=dyndns-mesh",
+        "StateDirectoryMode=0700",
+        "EnvironmentFile=-/etc/dyndns/mesh.env",
+        "CapabilityBoundingSet=",
+        "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+    ] {
+        assert!(unit.lines().any(|have| have == line), "dyndns-mesh.service lacks {line}");
     }
 }
 

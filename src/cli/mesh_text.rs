@@ -49,7 +49,7 @@ pub(super) fn started(listen: Option<SocketAddr>, ticket: Option<TicketReport>, 
         );
     }
     let mut text =
-        format!("{}.{:#} (node {}) is in mesh {}, at UDP port {port}\n", view.name, view.zone, view.me, view.mesh);
+        format!("{}.{} (node {}) is in mesh {}, at UDP port {port}\n", view.name, view.zone, view.me, view.mesh);
     if let Some(ticket) = ticket {
         // Nobody has said yet where this machine is, and it asks neither its network card nor a web site.
         let at = match (ticket.contacts, port) {
@@ -74,7 +74,7 @@ pub(super) fn joined(view: &View, form: Form) -> String {
             "{}\n",
             json!({ "event": "joined", "id": view.me.to_string(), "mesh": view.mesh.to_string(), "name": view.name.to_string() })
         ),
-        Form::Text => format!("{}.{:#} (node {}) has joined mesh {}\n", view.name, view.zone, view.me, view.mesh),
+        Form::Text => format!("{}.{} (node {}) has joined mesh {}\n", view.name, view.zone, view.me, view.mesh),
     }
 }
 
@@ -88,7 +88,7 @@ pub(super) fn changes(shown: &mut Vec<Host>, view: &View, form: Form) -> String 
         }
         Form::Text => {
             let taken = if host.holds_name { "" } else { " (another has the name)" };
-            let _ = writeln!(text, "{event} {}.{:#} {}{taken}", host.name, view.zone, addresses(&host.addresses));
+            let _ = writeln!(text, "{event} {}.{} {}{taken}", host.name, view.zone, addresses(&host.addresses));
         }
     };
     for host in &view.hosts {
@@ -121,7 +121,7 @@ fn list(report: &ListReport) -> String {
     }
     let width = report.hosts.iter().map(|host| host.name.len()).max().unwrap_or(0) + report.zone.len() + 1;
     for host in &report.hosts {
-        let name = format!("{}.{}", host.name, report.zone.trim_end_matches('.'));
+        let name = format!("{}.{}", host.name, report.zone);
         let mut marks = Vec::new();
         if host.me {
             marks.push("this node".to_string());
@@ -142,7 +142,7 @@ fn status(report: &StatusReport) -> String {
     let yes = |yes| if yes { "yes" } else { "no" };
     let listen = report.listen.map_or_else(|| "-".into(), |listen| listen.to_string());
     let mut text = String::new();
-    let _ = writeln!(text, "name       {}.{}", report.name, report.zone.trim_end_matches('.'));
+    let _ = writeln!(text, "name       {}.{}", report.name, report.zone);
     let _ = writeln!(text, "node       {}", report.id);
     let _ = writeln!(text, "mesh       {}", report.mesh);
     let _ = writeln!(text, "in         {}", yes(report.joined));

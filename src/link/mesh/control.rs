@@ -73,6 +73,12 @@ pub(super) fn listen(state_dir: &Path) -> Result<UnixListener, Error> {
     UnixListener::bind(&path).map_err(cannot)
 }
 
+/// Takes the socket away.
+pub(super) fn end(state_dir: &Path) {
+    // The next node takes away what stays.
+    let _ = fs::remove_file(socket(state_dir));
+}
+
 /// Hands commands to the node until it ends.
 pub(super) async fn serve(listener: UnixListener, commands: mpsc::Sender<Asked>) {
     let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(AT_ONCE));

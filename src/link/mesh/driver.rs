@@ -166,6 +166,7 @@ impl Mesh {
         // Whoever has the mesh's key and knows nobody is the first: there is nobody yet to let it in.
         let contacts = if !knows_some && self.tickets.is_steward() { Vec::new() } else { contacts };
         self.joined = knows_some || contacts.is_empty();
+        tracing::info!(node = %self.me, mesh = %self.ticket.mesh, port = self.settings.node.port, "mesh node started");
         self.handle(Event::Start(contacts));
         self.show();
         let end = loop {
@@ -200,6 +201,7 @@ impl Mesh {
         let _ = tokio::task::spawn_blocking(move || save(&directory, saved)).await;
         let result = match end {
             End::Left(asked) => {
+                tracing::info!("left the mesh");
                 if let Some(reply) = asked {
                     // Who asked may be gone.
                     let _ =
@@ -210,6 +212,7 @@ impl Mesh {
             End::Failed(error) => Err(error),
         };
         self.control.abort();
+        control::end(self.state.directory());
         // Answers that are being written hold the other end of this.
         let _ = timeout(LAST_ANSWER, async { while self.asked.recv().await.is_some() {} }).await;
         result
