@@ -96,7 +96,8 @@ impl Node {
         if announce || alone {
             self.look_for_the_lost(if alone { AT_A_TIME } else { 1 });
         }
-        if alone && !self.contacts.is_empty() && self.joining.is_none() && self.table.lost().is_empty() {
+        // All may have moved at once, and then only those that stay where they are can tell.
+        if alone && !self.contacts.is_empty() && self.joining.is_none() {
             self.begin_joining(true);
         }
         if self.due.full <= now {

@@ -191,6 +191,7 @@ impl Mesh {
 
     async fn finish(mut self, end: End) -> Result<(), Error> {
         if let End::Left(_) = end {
+            self.transport.forget();
             self.handle(Event::Leave);
         }
         self.transport.close().await;

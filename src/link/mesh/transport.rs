@@ -146,9 +146,16 @@ impl Transport {
         });
     }
 
+    /// Forgets what is on its way: what comes now matters more.
+    pub(super) fn forget(&mut self) {
+        self.tasks.abort_all();
+    }
+
     /// Waits until what is on its way has arrived, but not for long, and ends all connections.
     pub(super) async fn close(mut self) {
-        let _ = timeout(self.shared.patience, async { while self.tasks.join_next().await.is_some() {} }).await;
+        let _ =
+            timeout(self.shared.patience.min(LAST_MESSAGES), async { while self.tasks.join_next().await.is_some() {} })
+                .await;
         self.tasks.abort_all();
         self.shared.endpoint.close(VarInt::from_u32(0), b"");
         // The last packets tell peers that this end is gone.
@@ -156,6 +163,8 @@ impl Transport {
     }
 }
 
+/// How long the last messages may take at the end.
+const LAST_MESSAGES: Duration = Duration::from_secs(3);
 /// How long the ends of connections may take at the end.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
