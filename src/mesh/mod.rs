@@ -8,7 +8,7 @@
 //! nobody. Nodes say to each other where they see each other, and by that each learns its own addresses (`address`).
 //! Heartbeats find out who lives (`heartbeat`); what one member says of another is at most a suspicion, which the other
 //! refutes with a new record. Fresh news is passed on (`news`); comparing finds the rest (`exchange`). Any member lets
-//! new ones in (`join`).
+//! new ones in (`join`). What hosts are called comes into zones by [`names`].
 //!
 //! # What it costs
 //!
@@ -54,6 +54,7 @@ mod heartbeat;
 mod identity;
 mod join;
 mod message;
+pub mod names;
 mod news;
 mod node;
 mod octets;
