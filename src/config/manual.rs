@@ -3,6 +3,7 @@
 use super::file::{Preset, Setting};
 use super::http::HTTP_OPTIONS;
 use super::journal::JOURNAL_OPTIONS;
+use super::mesh::MESH_OPTIONS;
 use super::settings::{GRANT_OPTIONS, KEY_OPTIONS, OPTIONS, ZONE_OPTIONS};
 use super::tls::TLS_OPTIONS;
 
@@ -33,6 +34,7 @@ pub fn manual() -> Vec<Section> {
         section("[journal]", JOURNAL_OPTIONS),
         section("[tls]", TLS_OPTIONS),
         section("[http]", HTTP_OPTIONS),
+        section("[mesh]", MESH_OPTIONS),
         section("[[key]]", KEY_OPTIONS),
         section("[[zone]]", ZONE_OPTIONS),
         section("grants in [[zone]]", GRANT_OPTIONS),

@@ -14,6 +14,7 @@ mod journal;
 mod key_files;
 mod keys;
 mod manual;
+mod mesh;
 mod network;
 mod place;
 mod resolvers;
@@ -31,6 +32,7 @@ pub use http::{HttpConfig, HttpUser};
 pub use journal::JournalConfig;
 pub use key_files::{KeyDirectory, KeyFile, key_of_file};
 pub use manual::{Section, manual};
+pub use mesh::MeshConfig;
 pub use network::Network;
 pub use place::{mesh_state_directory, notify_socket};
 pub use resolvers::resolvers;
@@ -84,6 +86,8 @@ pub struct Config {
     pub http: Option<HttpConfig>,
     /// Who may come in by it, each name once.
     pub http_users: Vec<HttpUser>,
+    /// The mesh that this server is in, where it is in one.
+    pub mesh: Option<MeshConfig>,
     /// The longest answer over UDP: 512 to 4096 octets.
     pub udp_size: u16,
     /// How many threads answer over UDP at each address.
@@ -264,6 +268,15 @@ impl Config {
             zones.add_directory(&surroundings.directory.join("zones"), &mut keys.rights)?;
         }
 
+        let mesh = match (settings.mesh.take(), &source) {
+            (Some(mesh), Some(source)) => {
+                let at = mesh.at;
+                let mesh = MeshConfig::new(mesh, &state_dir, &mut zones, &mut keys.rights);
+                Some(mesh.map_err(|fault| Wrong::Here(fault).in_source(source, at))?)
+            }
+            _ => None,
+        };
+
         let listen = match (flags.listen.as_slice(), settings.listen.take()) {
             ([], None) => DEFAULT_LISTEN.to_vec(),
             ([], Some(listen)) => listen,
@@ -314,6 +327,7 @@ impl Config {
             tls,
             http,
             http_users,
+            mesh,
             udp_size: settings.udp_size,
             udp_workers: match settings.udp_workers {
                 Some(workers) => workers,

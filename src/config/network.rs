@@ -1,5 +1,7 @@
 //! Networks: addresses by their first bits.
 
+use crate::mesh::names::reverse_name;
+use crate::wire::Name;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -38,6 +40,29 @@ impl Network {
     /// Whether the address is in it. IPv4 in the form of IPv6 is IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         bits(address) & mask(self.length) == self.bits
+    }
+}
+
+impl Network {
+    /// The zone with the reverse names of its addresses and no others.
+    ///
+    /// Errors: no label of a reverse name ends where the network's bits do.
+    pub fn reverse_zone(&self) -> Result<Name, String> {
+        let address = Ipv6Addr::from_bits(self.bits).to_canonical();
+        let (length, per_label) = match address {
+            IpAddr::V4(_) if self.length >= V4 => (self.length - V4, 8),
+            _ => (self.length, 4),
+        };
+        if length == 0 || length % per_label != 0 {
+            return Err(format!("/{length} has no reverse zone of its own; write a multiple of {per_label}"));
+        }
+        let labels = usize::from(length / per_label);
+        let mut name = reverse_name(address).map_err(|error| error.to_string())?;
+        // in-addr.arpa and ip6.arpa have two labels.
+        while name.label_count() > labels.saturating_add(2) {
+            name = name.parent().ok_or("no reverse name")?;
+        }
+        Ok(name)
     }
 }
 
@@ -89,5 +114,21 @@ mod tests {
         }
         assert_eq!(Network::parse("192.0.2.1/24").unwrap().to_string(), "192.0.2.0/24");
         assert_eq!(Network::parse("2001:db8::1/32").unwrap().to_string(), "2001:db8::/32");
+    }
+
+    #[test]
+    fn a_network_that_ends_with_a_label_has_a_reverse_zone() {
+        let zone = |text| Network::parse(text).unwrap().reverse_zone();
+        for (network, name) in [
+            ("10.0.0.0/8", "10.in-addr.arpa"),
+            ("192.0.2.77/24", "2.0.192.in-addr.arpa"),
+            ("192.0.2.7/32", "7.2.0.192.in-addr.arpa"),
+            ("fd00::/8", "d.f.ip6.arpa"),
+            ("2001:db8::/32", "8.b.d.0.1.0.0.2.ip6.arpa"),
+        ] {
+            assert_eq!(zone(network), Ok(Name::parse(name).unwrap()));
+        }
+        assert_eq!(zone("10.0.0.0/12"), Err("/12 has no reverse zone of its own; write a multiple of 8".to_string()));
+        assert!(zone("::/0").is_err() && zone("0.0.0.0/0").is_err() && zone("fd00::/7").is_err());
     }
 }

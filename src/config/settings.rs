@@ -3,6 +3,7 @@
 use super::file::{Fault, Preset, Setting};
 use super::http::{HTTP_OPTIONS, HttpSettings};
 use super::journal::{JOURNAL_OPTIONS, JournalConfig};
+use super::mesh::{MESH_OPTIONS, MeshSettings};
 use super::tls::{TLS_OPTIONS, TlsSettings};
 use super::{LogFormat, LogLevel};
 use crate::tsig::{Algorithm, Secret};
@@ -32,6 +33,7 @@ pub(super) struct Settings {
     pub(super) journal: JournalConfig,
     pub(super) tls: Option<TlsSettings>,
     pub(super) http: Option<HttpSettings>,
+    pub(super) mesh: Option<MeshSettings>,
     pub(super) keys: Vec<KeySettings>,
     pub(super) zones: Vec<ZoneSettings>,
 }
@@ -243,6 +245,17 @@ pub(super) const OPTIONS: &[Setting<Settings>] = &[
         set: |settings, field| {
             let http = HttpSettings { at: field.at, ..field.table(HTTP_OPTIONS)? };
             set(&mut settings.http, Ok(http))
+        },
+    },
+    Setting {
+        name: "mesh",
+        form: "[mesh] table",
+        default: Preset::Words("no mesh"),
+        doc: "The mesh that this machine is in, and whose names the server answers.",
+        set: |settings, field| {
+            let mut mesh: MeshSettings = field.table(MESH_OPTIONS)?;
+            mesh.at = field.at;
+            set(&mut settings.mesh, Ok(mesh))
         },
     },
     Setting {

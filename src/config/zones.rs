@@ -90,7 +90,7 @@ impl Zones {
     }
 
     /// Adds a zone that has no grants; a flag gives a declared zone another file and leaves its grants.
-    fn add(&mut self, zone: ZoneConfig, rights: &mut Rights) {
+    pub(super) fn add(&mut self, zone: ZoneConfig, rights: &mut Rights) {
         match self.all.iter_mut().find(|other| other.apex == zone.apex) {
             Some(other) => other.file = zone.file.or(other.file.take()),
             None => {

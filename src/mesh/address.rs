@@ -66,7 +66,7 @@ fn elect(voices: &VecDeque<Voice>, current: Option<IpAddr>, now: Duration) -> Op
 
 /// Whether others can be sent there at all: no loopback, link-local (RFC 3927, RFC 4291 section 2.5.6), multicast or
 /// unspecified address, and no IPv4 address in IPv6's clothes.
-pub(super) fn publishable(address: IpAddr) -> bool {
+pub fn publishable(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => {
             let here = ip.octets().first() == Some(&0);

@@ -18,7 +18,7 @@ pub struct Now {
 }
 
 /// What a node is told of itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// What it is called.
     pub name: Label,

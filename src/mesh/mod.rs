@@ -62,6 +62,7 @@ mod record;
 mod table;
 mod ticket;
 
+pub use address::publishable;
 pub use event::{Action, Event, Host, Now, Offence, Saved, Settings};
 pub use identity::{NodeId, SecretKey, Signature};
 pub use message::{Beat, Message, News, Refusal, Summary};

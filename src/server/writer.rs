@@ -6,6 +6,7 @@
 
 use super::publish::Published;
 use crate::clock::Clock;
+use crate::mesh::names::{Leased, Plan, plan};
 use crate::query::{Limits, View};
 use crate::store::{Actor, Commit, CommitKind, Findings, Instant, Logged, Store, StoreError};
 use crate::sys;
@@ -51,6 +52,17 @@ pub(crate) enum Request {
         records: Vec<Record>,
         /// Where the outcome goes.
         reply: oneshot::Sender<Result<Applied, OperatorError>>,
+    },
+    /// Of the records that the mesh made, those wanted are to be there and no others.
+    Names {
+        /// The node that says so.
+        node: String,
+        /// What the mesh made.
+        ours: Vec<Leased>,
+        /// What is to be there.
+        wanted: Vec<Leased>,
+        /// Where the outcome goes.
+        reply: oneshot::Sender<Result<Plan, Refusal>>,
     },
     /// A zone is to go.
     Delete {
@@ -237,6 +249,15 @@ impl<S: Store + 'static> Writer<S> {
                         let _ = reply.send(outcome.and_then(|applied| stored(durable).map(|()| applied)));
                     }));
                 }
+                Request::Names { node, ours, wanted, reply } => {
+                    let outcome = self.names(&mut view.zones, &mut commits, &node, &ours, &wanted);
+                    held.push(Box::new(move |durable| {
+                        let _ = reply.send(match durable {
+                            Durable::Yes => outcome,
+                            Durable::No => Err(Refusal::Storage),
+                        });
+                    }));
+                }
                 Request::Delete { apex, reply } => {
                     let outcome = self.delete(&mut view.zones, &mut commits, &apex);
                     held.push(Box::new(move |durable| {
@@ -397,6 +418,26 @@ impl<S: Store + 'static> Writer<S> {
         commits.push(self.commit(&next, kind, from, Actor::Operator, changes));
         zones.insert(Arc::new(next));
         Ok(applied)
+    }
+
+    /// Brings the mesh's names up to date, with one commit for each zone that changes.
+    fn names(
+        &self,
+        zones: &mut ZoneSet,
+        commits: &mut Vec<Commit>,
+        node: &str,
+        ours: &[Leased],
+        wanted: &[Leased],
+    ) -> Result<Plan, Refusal> {
+        let plan = plan(zones, ours, wanted);
+        for (apex, changes) in &plan.changes {
+            let from = zones.zone(apex).map(|zone| zone.serial());
+            zones.change(apex, changes).map_err(|error| misfit(apex, &error))?;
+            let zone = zones.zone(apex).ok_or(Refusal::Storage)?;
+            let actor = Actor::Mesh(node.to_string());
+            commits.push(self.commit(zone, CommitKind::Change, from, actor, changes.clone()));
+        }
+        Ok(plan)
     }
 
     /// Takes a zone away.
