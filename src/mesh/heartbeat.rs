@@ -35,6 +35,8 @@ const ASKED: usize = 3;
 const COMPARED: usize = 2;
 /// How many may wait for news of one peer.
 const ASKERS: usize = 8;
+/// For how long a node that came or moved looks for its address in the other family.
+pub(super) const SETTLING: Duration = Duration::from_secs(60);
 /// How long news waits for more.
 const GATHER: Duration = Duration::from_millis(500);
 /// A gone peer is dropped after this, unless there is nobody else.
@@ -89,6 +91,7 @@ impl Node {
             if !self.probes.contains_key(&id) {
                 self.probe(id, 0, std::mem::take(&mut compare));
             }
+            self.ask_in_the_other_family(id);
         }
         // Lost peers are looked for, each in its turn: by that a mesh that was split finds itself again, and a node
         // with nobody left never gives up.
@@ -142,6 +145,19 @@ impl Node {
         if let Some(to) = turn.and_then(|turn| places.get(turn)).copied() {
             self.number = self.number.wrapping_add(1);
             let beat = self.beat(self.number, to, compare);
+            self.send(Some(id), to, &Message::Ping(beat));
+        }
+    }
+
+    /// A node that has just come, or moved, and knows itself in one family alone asks a peer in the other too. That
+    /// nobody answers there says nothing of the peer.
+    fn ask_in_the_other_family(&mut self, id: NodeId) {
+        let settled = self.due.settled <= self.now.ticks || !self.settings.advertise.is_empty();
+        let Some(peer) = self.table.peer(&id).filter(|_| !settled && !self.addresses.is_empty()) else { return };
+        let unknown = |at: &&SocketAddr| self.addresses.iter().all(|own| own.is_ipv4() != at.is_ipv4());
+        if let Some(to) = peer.places().iter().find(unknown).copied() {
+            self.number = self.number.wrapping_add(1);
+            let beat = self.beat(self.number, to, false);
             self.send(Some(id), to, &Message::Ping(beat));
         }
     }
@@ -221,6 +237,7 @@ impl Node {
         if addresses != self.addresses {
             let homeless = self.addresses.is_empty();
             self.addresses = addresses;
+            self.due.settled = self.now.ticks.saturating_add(SETTLING);
             if self.settings.advertise.is_empty() {
                 self.out.push(super::event::Action::Addresses(self.addresses.clone()));
                 if homeless { self.republish() } else { self.republish_soon() }

@@ -83,6 +83,8 @@ pub(super) struct Due {
     pub(super) flush: Option<Duration>,
     /// A new record is signed.
     pub(super) publish: Option<Duration>,
+    /// Until then it looks for its address in both families.
+    pub(super) settled: Duration,
     /// Not before this is another exchange begun.
     pub(super) exchange: Duration,
 }
@@ -258,6 +260,7 @@ impl Node {
         self.due.announce = ticks.saturating_add(self.part_of(self.settings.announce));
         self.due.full = ticks.saturating_add(self.part_of(self.settings.full));
         self.due.beat = ticks;
+        self.due.settled = ticks.saturating_add(super::heartbeat::SETTLING);
         if self.since == 0 {
             self.since = self.now.unix;
         }
