@@ -41,6 +41,14 @@ impl Place {
     }
 }
 
+impl Place {
+    /// With its port, whichever that is.
+    pub fn with_port(&self) -> String {
+        let Place { host, port } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
 impl FromStr for Place {
     type Err = String;
 

@@ -1,13 +1,14 @@
 //! `[mesh]`: this server as a member of a mesh, whose names it answers.
 
 use super::file::{Fault, Preset, Setting};
-use super::settings::{address, set};
+use super::settings::set;
 use super::zones::Zones;
 use super::{Network, ZoneConfig};
+use crate::agent::place::Place;
 use crate::mesh::{Label, Role, Settings};
 use crate::update::policy::Rights;
 use crate::wire::Name;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub struct MeshConfig {
     /// The file with the ticket by which it joins; without one it has joined before, or begins a mesh.
     pub ticket_file: Option<PathBuf>,
     /// Servers of the mesh, tried one after the other.
-    pub bootstrap: Vec<SocketAddr>,
+    pub bootstrap: Vec<Place>,
     /// The hosts file that gets a section of names.
     pub hosts_file: Option<PathBuf>,
     /// The command that is run when this machine's addresses have changed.
@@ -41,7 +42,7 @@ pub(super) struct MeshSettings {
     reverse: Vec<Name>,
     state_dir: Option<PathBuf>,
     ticket_file: Option<PathBuf>,
-    bootstrap: Vec<SocketAddr>,
+    bootstrap: Vec<Place>,
     port: u16,
     server: bool,
     advertise: Vec<IpAddr>,
@@ -101,12 +102,12 @@ pub(super) const MESH_OPTIONS: &[Setting<MeshSettings>] = &[
     },
     Setting {
         name: "bootstrap",
-        form: "list of \"ADDRESS:PORT\"",
+        form: "list of \"HOST\" or \"HOST:PORT\"",
         default: Preset::Toml("[]"),
-        doc: "Servers of the mesh. A new machine tries one, three more times, then the next; one that has been in the \
+        doc: "Servers of the mesh, by name or address. A new machine tries one, three more times, then the next; one that has been in the \
               mesh tries the members it knows too.",
         set: |mesh, field| {
-            mesh.bootstrap = field.list(|item| item.parse(address))?;
+            mesh.bootstrap = field.list(|item| item.parse(|text| Place::parse(text, PORT)))?;
             Ok(())
         },
     },
@@ -281,6 +282,8 @@ impl MeshConfig {
     }
 }
 
+/// Where a member listens that says nothing else.
+const PORT: u16 = 5399;
 /// Where no zone is written: below home.arpa, which is every home's own (RFC 8375).
 const ZONE: &str = "mesh.home.arpa";
 

@@ -5,7 +5,6 @@ pub mod authority;
 pub mod bring;
 mod command;
 pub mod dyndns2;
-pub mod hosts_file;
 pub mod http;
 pub mod mesh;
 pub mod rfc2136;

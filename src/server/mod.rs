@@ -5,6 +5,7 @@ mod control_socket;
 mod exchange;
 mod http;
 mod listen;
+mod mesh;
 mod publish;
 mod quiet;
 mod run;

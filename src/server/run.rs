@@ -5,6 +5,7 @@ use super::control_socket;
 use super::exchange::Exchange;
 use super::http::{Door, Http};
 use super::listen::{Listener, bind};
+use super::mesh::{self, Mesh};
 use super::publish::Published;
 use super::quiet::Quiet;
 use super::secure::{Certificate, Secure};
@@ -80,6 +81,7 @@ async fn serve(
     let listeners = listeners(&config.listen)?;
     let secure = config.tls.as_ref().map(Secure::bind).transpose()?;
     let http = config.http.as_ref().map(|http| Http::bind(http, secure.as_ref())).transpose()?;
+    let mesh = config.mesh.as_ref().map(Mesh::bind).transpose()?;
     let JournalConfig { keep, checkpoints } = config.journal;
     let options = StoreOptions { keep, checkpoints, ..StoreOptions::default() };
     let (store, zones) = open(&config.state_dir, &options)?;
@@ -117,6 +119,10 @@ async fn serve(
     let certificate = secure.map(|secure| secure.start(&service)).transpose()?;
     let door = http.map(|http| http.start(&config.http_users, &service)).transpose()?;
     drop(service);
+    let member = mesh.map(|mesh| mesh.start(&config.state_dir, queue.clone(), exchange.clock.clone()));
+    if member.is_none() {
+        mesh::sweep(&config.state_dir, &queue).await;
+    }
     match control_socket::listen(&config.state_dir) {
         Ok(listener) => {
             let metrics = Arc::clone(&exchange.metrics);
@@ -157,6 +163,9 @@ async fn serve(
         }
     };
     notify.stopping();
+    if let Some(member) = member {
+        member.end().await;
+    }
     let metrics = Arc::clone(&exchange.metrics);
     // The writer ends once nobody can send it anything.
     drop((stop, stopped, workers, queue, exchange));
@@ -298,6 +307,9 @@ async fn again(
     }
     if config.http != old.http {
         tracing::warn!("[http] has changed in the configuration; restart to put it in force");
+    }
+    if config.mesh != old.mesh {
+        tracing::warn!("[mesh] has changed in the configuration; restart to put it in force");
     }
     let seeds = seeds(&config, &published.view().zones)?;
     begin(seeds, &config.state_dir, queue).await?;

@@ -186,6 +186,16 @@ enum Durable {
     No,
 }
 
+impl Durable {
+    /// The outcome, where it may be told: whatever was decided was decided upon the changes before it in the group.
+    fn then<T>(self, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
+        match self {
+            Durable::Yes => outcome,
+            Durable::No => Err(Refusal::Storage),
+        }
+    }
+}
+
 impl<S: Store + 'static> Writer<S> {
     /// A writer to `store`. It publishes now what the store and the configuration hold.
     pub(crate) fn new(store: S, published: Arc<Published>, view: View, rights: Rights, clock: Clock) -> Writer<S> {
@@ -221,14 +231,7 @@ impl<S: Store + 'static> Writer<S> {
             match request {
                 Request::Update { update, key, entrance, source, reply } => {
                     let outcome = self.update(&mut view.zones, &mut commits, &update, (key, entrance), source);
-                    held.push(Box::new(move |durable| {
-                        // Whatever was decided was decided upon the changes before it in the group.
-                        let outcome = match durable {
-                            Durable::Yes => outcome,
-                            Durable::No => Err(Refusal::Storage),
-                        };
-                        reply(outcome);
-                    }));
+                    held.push(Box::new(move |durable| reply(durable.then(outcome))));
                 }
                 Request::Seed { zones, reply } => {
                     for (apex, records) in zones {
@@ -236,12 +239,7 @@ impl<S: Store + 'static> Writer<S> {
                             self.begin(&mut view.zones, &mut commits, &apex, records);
                         }
                     }
-                    held.push(Box::new(move |durable| {
-                        let _ = reply.send(match durable {
-                            Durable::Yes => Ok(()),
-                            Durable::No => Err(Refusal::Storage),
-                        });
-                    }));
+                    held.push(Box::new(move |durable| drop(reply.send(durable.then(Ok(()))))));
                 }
                 Request::Import { apex, records, reply } => {
                     let outcome = self.import(&mut view.zones, &mut commits, &apex, records);
@@ -251,12 +249,7 @@ impl<S: Store + 'static> Writer<S> {
                 }
                 Request::Names { node, ours, wanted, reply } => {
                     let outcome = self.names(&mut view.zones, &mut commits, &node, &ours, &wanted);
-                    held.push(Box::new(move |durable| {
-                        let _ = reply.send(match durable {
-                            Durable::Yes => outcome,
-                            Durable::No => Err(Refusal::Storage),
-                        });
-                    }));
+                    held.push(Box::new(move |durable| drop(reply.send(durable.then(outcome)))));
                 }
                 Request::Delete { apex, reply } => {
                     let outcome = self.delete(&mut view.zones, &mut commits, &apex);

@@ -339,7 +339,7 @@ impl Mesh {
     }
 
     /// Whom to try: those that the operator names, then those of the ticket.
-    async fn find_contacts(&self) -> Vec<Contact> {
+    async fn find_contacts(&mut self) -> Vec<Contact> {
         let mut contacts = Vec::new();
         for named in &self.settings.contacts {
             match timeout(LOOK_UP, tokio::net::lookup_host(with_port(named))).await {

@@ -7,6 +7,8 @@
 mod answers;
 mod control;
 mod driver;
+mod hook;
+mod hosts_file;
 mod links;
 mod proof;
 mod report;
@@ -18,6 +20,8 @@ mod view;
 
 pub use control::{Command, call};
 pub use driver::Mesh;
+pub use hook::hook;
+pub use hosts_file::hosts_file;
 pub use report::{HostReport, ListReport, Reply, StatusReport, TicketReport};
 pub use run::{Told, run};
 pub use state::{Membership, membership};

@@ -5,17 +5,21 @@
 //! which is so where it is mounted by itself as container engines do with /etc/hosts, that is an error: written in place
 //! it could be read half.
 
-use super::Fault;
+use super::View;
 use crate::error::io_text;
+use crate::link::Fault;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::time::{Duration, sleep};
 
 /// One section of one hosts file.
 #[derive(Debug, Clone)]
-pub struct HostsFile {
+struct HostsFile {
     path: PathBuf,
     begin: String,
     end: String,
@@ -23,33 +27,60 @@ pub struct HostsFile {
 
 /// One line of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+struct Line {
     /// The address.
-    pub address: IpAddr,
+    address: IpAddr,
     /// Its names, the whole one first.
-    pub names: Vec<String>,
+    names: Vec<String>,
 }
 
 /// So often it is tried again where somebody else changed the file meanwhile.
 const TRIES: usize = 3;
+/// Changes that come together are written together.
+const TOGETHER: Duration = Duration::from_millis(500);
+
+/// Keeps the names of the mesh in a hosts file as long as its node lives, and takes them out at the end.
+pub async fn hosts_file(path: PathBuf, mut view: watch::Receiver<Arc<View>>) {
+    let zone = view.borrow().zone.to_string();
+    let file = Arc::new(HostsFile::new(&path, &zone));
+    loop {
+        let lines = lines(&view.borrow_and_update());
+        carry_out(Arc::clone(&file), Some(lines)).await;
+        if view.changed().await.is_err() {
+            break;
+        }
+        sleep(TOGETHER).await;
+    }
+    carry_out(file, None).await;
+}
+
+/// Writes where the disk may take its time.
+async fn carry_out(file: Arc<HostsFile>, lines: Option<Vec<Line>>) {
+    let done = tokio::task::spawn_blocking(move || file.replace(lines.as_deref()));
+    if let Ok(Err(fault)) = done.await {
+        tracing::warn!("{fault}");
+    }
+}
+
+/// Each host that holds its name, whole and short, at each of its addresses.
+fn lines(view: &View) -> Vec<Line> {
+    let mut hosts: Vec<_> = view.hosts.iter().filter(|host| host.holds_name).collect();
+    hosts.sort_by(|one, other| one.name.cmp(&other.name));
+    let lines = hosts.into_iter().flat_map(|host| {
+        let names = vec![format!("{}.{}", host.name, view.zone), host.name.to_string()];
+        host.addresses.iter().map(move |address| Line { address: *address, names: names.clone() })
+    });
+    lines.collect()
+}
 
 impl HostsFile {
     /// The section for `zone` in the file at `path`.
-    pub fn new(path: &Path, zone: &str) -> HostsFile {
+    fn new(path: &Path, zone: &str) -> HostsFile {
         let begin = format!("# begin dyndns mesh {zone}: written anew at each change, until the end mark");
         HostsFile { path: path.to_path_buf(), begin, end: format!("# end dyndns mesh {zone}") }
     }
 
-    /// Makes the section hold these lines. Where it does already, the file is not touched.
-    pub fn write(&self, lines: &[Line]) -> Result<(), Fault> {
-        self.replace(Some(lines))
-    }
-
-    /// Takes the section out.
-    pub fn remove(&self) -> Result<(), Fault> {
-        self.replace(None)
-    }
-
+    /// Makes the section hold these lines, or takes it out. Where nothing changes, the file is not touched.
     fn replace(&self, lines: Option<&[Line]>) -> Result<(), Fault> {
         let place = self.path.display();
         let cannot = |error: io::Error| Fault(format!("cannot replace {place}: {}{}", io_text(&error), remedy(&error)));
@@ -189,7 +220,7 @@ fn draft_of(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn lines(text: &[(&str, &str)]) -> Vec<Line> {
+    fn some(text: &[(&str, &str)]) -> Vec<Line> {
         let line = |(address, names): &(&str, &str)| Line {
             address: address.parse().unwrap(),
             names: names.split(' ').map(str::to_string).collect(),
@@ -205,16 +236,16 @@ mod tests {
         let path = folder.path().join("hosts");
         fs::write(&path, OTHERS).unwrap();
         let hosts = HostsFile::new(&path, "mesh.test");
-        hosts.write(&lines(&[("10.1.2.3", "nas.mesh.test nas")])).unwrap();
+        hosts.replace(Some(&some(&[("10.1.2.3", "nas.mesh.test nas")]))).unwrap();
         let begin = "# begin dyndns mesh mesh.test: written anew at each change, until the end mark";
         let section = |inner: &str| format!("{OTHERS}\n{begin}\n{inner}# end dyndns mesh mesh.test\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), section("10.1.2.3 nas.mesh.test nas\n"));
         // Somebody adds a line below; the section stays in its place.
         fs::write(&path, section("x\n") + "10.0.0.2 printer\n").unwrap();
-        hosts.write(&lines(&[("2001:db8::7", "nas.mesh.test nas"), ("10.1.2.4", "pc.mesh.test pc")])).unwrap();
+        hosts.replace(Some(&some(&[("2001:db8::7", "nas.mesh.test nas"), ("10.1.2.4", "pc.mesh.test pc")]))).unwrap();
         let two = section("2001:db8::7 nas.mesh.test nas\n10.1.2.4 pc.mesh.test pc\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), two + "10.0.0.2 printer\n");
-        hosts.remove().unwrap();
+        hosts.replace(None).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{OTHERS}\n10.0.0.2 printer\n"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -227,11 +258,11 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink("hosts", &link).unwrap();
         let hosts = HostsFile::new(&link, "mesh.test");
-        hosts.write(&lines(&[("10.1.2.3", "nas")])).unwrap();
+        hosts.replace(Some(&some(&[("10.1.2.3", "nas")]))).unwrap();
         let first = fs::metadata(&path).unwrap();
         assert_eq!(first.mode() & 0o7777, 0o640);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        hosts.write(&lines(&[("10.1.2.3", "nas")])).unwrap();
+        hosts.replace(Some(&some(&[("10.1.2.3", "nas")]))).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().ino(), first.ino());
     }
 
@@ -240,10 +271,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hosts");
         let hosts = HostsFile::new(&path, "mesh.test");
-        hosts.write(&[]).unwrap();
+        hosts.replace(Some(&[])).unwrap();
         let text = fs::read_to_string(&path).unwrap().replace("# end", "# the end") + "10.0.0.2 printer\n";
         fs::write(&path, &text).unwrap();
-        let error = hosts.remove().unwrap_err().to_string();
+        let error = hosts.replace(None).unwrap_err().to_string();
         assert!(
             error.ends_with("the section's last line is missing; write `# end dyndns mesh mesh.test` where it ends")
         );
@@ -255,11 +286,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hosts");
         let (one, other) = (HostsFile::new(&path, "a.test"), HostsFile::new(&path, "b.test"));
-        one.remove().unwrap();
+        one.replace(None).unwrap();
         assert!(!path.exists());
-        one.write(&lines(&[("10.1.2.3", "nas.a.test nas")])).unwrap();
-        other.write(&lines(&[("10.1.2.4", "nas.b.test nas")])).unwrap();
-        one.remove().unwrap();
+        one.replace(Some(&some(&[("10.1.2.3", "nas.a.test nas")]))).unwrap();
+        other.replace(Some(&some(&[("10.1.2.4", "nas.b.test nas")]))).unwrap();
+        one.replace(None).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains("nas.b.test") && !text.contains("a.test"), "{text}");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o644);
