@@ -40,9 +40,9 @@ async fn tell(words: &str, view: &View) {
         ("DYNDNS_IPV4", &first(true)),
         ("DYNDNS_IPV6", &first(false)),
     ];
-    let line = format!("{name}.{zone} is now at {addresses}");
-    match command::run(words, &line, &environment).await {
-        Ok(()) => tracing::info!(%addresses, "hook run"),
+    let line = format!("{name}.{zone} is now at {addresses}\n");
+    match command::run(words, &environment, &line).await {
+        Ok(_) => tracing::info!(%addresses, "hook run"),
         Err(fault) => tracing::warn!(%addresses, "the hook was not told of the addresses: {fault}"),
     }
 }
