@@ -6,6 +6,7 @@ mod common;
 
 use common::agent::{Agent, free};
 use common::client::{SECRET, copy_zones};
+use common::house::House;
 use common::{DEADLINE, Server};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -137,5 +138,100 @@ fn a_change_is_told_by_mail() {
         "r.example.com is now 192.0.2.1 at home",
     ] {
         assert!(mail.contains(line), "{line}:\n{mail}");
+    }
+}
+
+/// A mail server for the namespace: it says what comes in the clear and what by TLS.
+const MAIL_SERVER: &str = r#"
+import base64, socket, ssl, sys
+place, port, kind = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("cert.pem", "key.pem")
+listener = socket.create_server((place, port))
+print("listening", flush=True)
+while True:
+    stream, _ = listener.accept()
+    try:
+        tls = kind == "tls"
+        if tls:
+            stream = context.wrap_socket(stream, server_side=True)
+        lines = stream.makefile("rb")
+        say = lambda text: stream.sendall(text.replace("\n", "\r\n").encode() + b"\r\n")
+        say("220 mail.example")
+        mail = False
+        while line := lines.readline().decode().rstrip():
+            print("tls" if tls else "clear", line, flush=True)
+            word = line.split()[0].upper()
+            if word == "EHLO":
+                offers = "AUTH PLAIN" if tls or kind == "none" else "STARTTLS"
+                say("250-mail.example\n250 " + offers)
+            elif word == "STARTTLS":
+                say("220 go on")
+                stream, tls = context.wrap_socket(stream, server_side=True), True
+                lines = stream.makefile("rb")
+            elif word == "AUTH":
+                print("login", base64.b64decode(line.split()[2]).split(b"\0"), flush=True)
+                say("235 come in")
+            elif word == "DATA":
+                say("354 go on")
+                while (line := lines.readline().decode().rstrip("\r\n")) != ".":
+                    print("mail", line, flush=True)
+                say("250 taken")
+            else:
+                say("250 good")
+    except (OSError, ValueError) as error:
+        print("ended", error, flush=True)
+"#;
+
+#[test]
+fn in_a_network_namespace_mail_and_password_go_by_tls_alone_to_a_server_in_python3() {
+    let Some(house) = House::build() else { return };
+    house.ip("link add wan type veth peer name isp");
+    house.ip("link set wan up");
+    house.ip("address add 198.51.100.7/24 dev wan");
+    let zone = "$TTL 60\n@ SOA ns admin 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\n";
+    let _server = house.serve(zone);
+    house.key();
+    let made = rcgen::generate_simple_self_signed(["198.51.100.7".to_string()]).unwrap();
+    let stranger = rcgen::generate_simple_self_signed(["198.51.100.7".to_string()]).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(house.folder.path().join(name), text).unwrap();
+    write("cert.pem", &made.cert.pem());
+    write("key.pem", &made.signing_key.serialize_pem());
+    write("stranger.pem", &stranger.cert.pem());
+    write("password", "pearl\n");
+    write("mail.py", MAIL_SERVER);
+    let cases = [
+        ("465", "tls", "cert.pem", true),
+        ("587", "starttls", "cert.pem", true),
+        ("2525", "starttls", "stranger.pem", false),
+        ("2526", "none", "cert.pem", false),
+    ];
+    for (last, (port, kind, roots, taken)) in cases.into_iter().enumerate() {
+        let mail = house.start("python3", &["mail.py", "198.51.100.7", port, kind]);
+        mail.wait_for("listening");
+        write(
+            "agent.toml",
+            &format!(
+                "[agent]\nsources = [\"fixed:192.0.2.{last}\"]\nallow = [\"documentation\"]\nlog-level = \"debug\"\n\
+                 [agent.notify]\nmail-to = \"me@example.com\"\nmail-server = \"198.51.100.7:{port}\"\n\
+                 mail-user = \"router\"\nmail-password-file = \"password\"\n\
+                 [[target]]\nname = \"home\"\ntype = \"rfc2136\"\nserver = \"127.0.0.1\"\nkey-file = \"laptop.key\"\n\
+                 [[host]]\nname = \"r.home.test\"\n"
+            ),
+        );
+        let roots = format!("SSL_CERT_FILE={roots}");
+        let dyndns = env!("CARGO_BIN_EXE_dyndns");
+        let agent = house.start("env", &[&roots, dyndns, "agent", "--config", "agent.toml"]);
+        if taken {
+            agent.wait_for("told way=\"mail\" event=\"changed\"");
+            mail.wait_for("login [b'', b'router', b'pearl']");
+            mail.wait_for(&format!("mail r.home.test is now 192.0.2.{last} at home"));
+        } else {
+            let told = agent.wait_for("nobody was told: cannot hand mail to 198.51.100.7");
+            assert!(!told.contains("pearl"), "{told}");
+            assert!(!mail.said().contains("MAIL") && !mail.said().contains("login"), "{}", mail.said());
+        }
+        assert!(!mail.said().contains("clear MAIL") && !mail.said().contains("clear AUTH"), "{}", mail.said());
+        assert!(!agent.said().contains("pearl"), "{}", agent.said());
     }
 }

@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is the failure to be seen")]
 
 mod common;
+#[path = "http/home.rs"]
+#[allow(dead_code, reason = "of the server with an HTTP door a part is used")]
+mod door;
 
+use common::agent::Agent;
 use common::client::{Home, Run, run};
 use common::house::{House, write_key};
 use std::io::{Read, Write};
@@ -130,6 +134,35 @@ fn a_page_over_https_is_believed_only_with_a_certificate_of_the_systems_roots() 
         .output()
         .unwrap();
     assert!(said(&output).ends_with(&format!("{HOST} is now 192.0.2.9\n")), "{output:?}");
+}
+
+#[test]
+fn the_servers_own_door_tells_the_agent_where_it_is() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_string()]).unwrap();
+    let files = [("cert.pem", made.cert.pem()), ("key.pem", made.signing_key.serialize_pem())];
+    let tls =
+        "[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\ndot-listen = []\ndoh-listen = []\ndoq-listen = []\n";
+    let config = door::CONFIG.replace("plain-listen", "listen = [\"127.0.0.1:0\"]\nplain-listen");
+    let keys = format!("[[key]]\nname = \"laptop\"\nsecret = \"{}\"\nall-zones = true\n", common::client::SECRET);
+    let home = door::Home::among(&format!("{tls}{config}{keys}"), &files);
+    let line = home.server.wait_for_log("listening on HTTP over TLS address=");
+    let https = line.rsplit_once('=').unwrap().1.trim();
+    let folder = tempfile::tempdir().unwrap();
+    let config = |url: &str| {
+        format!(
+            "[agent]\nsources = [\"url:{url}/myip\"]\nallow = [\"loopback\"]\n\
+             [[target]]\nname = \"home\"\ntype = \"rfc2136\"\nserver = \"{}\"\nkey-file = \"laptop.key\"\n\
+             [[host]]\nname = \"router.home.example\"\n",
+            home.server.v4()
+        )
+    };
+    let roots = home.directory.path().join("cert.pem");
+    let roots = [("SSL_CERT_FILE", roots.to_str().unwrap())];
+    let agent = Agent::start_with(folder.path(), &config(&format!("https://{https}")), &roots);
+    agent.wait_for("host updated target=home host=router.home.example address=127.0.0.1");
+    drop(agent);
+    let agent = Agent::start(folder.path(), &config(&format!("http://{}", home.http)));
+    agent.wait_for(&format!("IPv4 address 127.0.0.1 (url:{})", home.http));
 }
 
 fn said(output: &Output) -> String {

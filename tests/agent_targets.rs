@@ -215,7 +215,7 @@ fn a_provider_that_speaks_dyndns2_is_told_once_and_asked_by_dns() {
     agent.wait_for("user or password is wrong (badauth); mend them in the configuration");
 }
 
-/// A server that answers each request by what `answer` says of its first line and body; it notes the first lines.
+/// A server that answers each request by what `answer` says of its first line and body; it notes the first lines, the bodies and the heads.
 fn http(answer: impl Fn(&str, &str) -> (u16, String) + Send + 'static) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -234,7 +234,7 @@ fn http(answer: impl Fn(&str, &str) -> (u16, String) + Send + 'static) -> (Socke
             stream.read_exact(&mut body).unwrap();
             let line = head.lines().next().unwrap_or_default().to_string();
             let (status, text) = answer(&line, &String::from_utf8_lossy(&body));
-            asked.lock().unwrap().push(format!("{line} {}", String::from_utf8_lossy(&body)));
+            asked.lock().unwrap().push(format!("{line} {}\n{head}", String::from_utf8_lossy(&body)));
             let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", text.len());
             let _ = stream.write_all(format!("{head}{text}").as_bytes());
         }
@@ -314,6 +314,37 @@ fn what_route_53_refuses_is_told_in_its_words() {
     let folder = tempfile::tempdir().unwrap();
     let agent = Agent::start_with(folder.path(), &route53(endpoint, ""), &KEYS);
     agent.wait_for("cannot find the zone of r.example.com at route53: AccessDenied: no right to it; give the key the rights of the README");
+}
+
+#[test]
+fn the_credentials_of_route_53_are_those_of_the_profile_and_the_region_need_not_be_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).to_str().unwrap().to_string()
+    };
+    let keys = |name: &str| format!("[{name}]\naws_access_key_id = KEY-OF-{name}\naws_secret_access_key = x\n");
+    let credentials = write("credentials", &[keys("default"), keys("home")].concat());
+    let config = write("config", "[profile home]\nregion = eu-south-2\n");
+    let files = [
+        ("AWS_SHARED_CREDENTIALS_FILE", credentials.as_str()),
+        ("AWS_CONFIG_FILE", config.as_str()),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ];
+    for (more, signed) in [
+        ([].as_slice(), "Credential=KEY-OF-default/date/us-east-1/route53/"),
+        (&[("AWS_PROFILE", "home")], "Credential=KEY-OF-home/date/eu-south-2/route53/"),
+        (&[("AWS_PROFILE", "home"), ("AWS_REGION", "eu-west-3")], "Credential=KEY-OF-home/date/eu-west-3/route53/"),
+    ] {
+        let (endpoint, seen) = http(|_, _| (403, String::new()));
+        let agent = Agent::start_with(folder.path(), &route53(endpoint, ""), &[&files[..], more].concat());
+        agent.wait_for("target not brought up to date");
+        let seen = seen.lock().unwrap()[0].clone();
+        let (_, credential) = seen.split_once("Credential=").unwrap_or_else(|| panic!("{seen}"));
+        let parts: Vec<&str> = credential.splitn(5, '/').collect();
+        let shown = format!("Credential={}/date/{}/{}/", parts[0], parts[2], parts[3]);
+        assert_eq!(shown, signed, "{seen}");
+    }
 }
 
 /// Asks moto without a signature, which it does not look at, and returns the body.
