@@ -91,7 +91,7 @@ impl Control {
             }
             Command::History { zone, max } => {
                 let apex = name(&zone)?;
-                let commits = self.ask(|reply| Request::History { apex, max, reply }).await?;
+                let commits = self.ask(|reply| Request::History { apex, since: None, max, reply }).await?;
                 if commits.is_empty() {
                     return Err(format!("zone {apex} has no history here"));
                 }

@@ -75,6 +75,8 @@ pub(crate) enum Request {
     History {
         /// The zone.
         apex: Name,
+        /// Those after this serial alone; none where they do not lead back to it.
+        since: Option<Serial>,
         /// How many at most.
         max: usize,
         /// Where they go.
@@ -257,8 +259,8 @@ impl<S: Store + 'static> Writer<S> {
                         let _ = reply.send(outcome.and_then(|()| stored(durable)));
                     }));
                 }
-                Request::History { apex, max, reply } => {
-                    let history = self.store.history(&apex, None, max);
+                Request::History { apex, since, max, reply } => {
+                    let history = self.store.history(&apex, since, max);
                     let outcome = history.map(|history| history.commits).map_err(|error| error.to_string());
                     let _ = reply.send(outcome);
                 }

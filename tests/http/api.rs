@@ -158,7 +158,7 @@ fn what_cannot_be_as_asked_is_refused_and_never_left_out_in_silence() {
 fn zones_and_their_records_are_for_those_who_may_change_something_in_them() {
     let config = format!("{CONFIG}\n[[zone]]\nname = \"other.example\"\n");
     let home = Home::with(&config);
-    let expected = json!({ "zones": [{ "name": "home.example", "serial": 1, "names": 1 }] });
+    let expected = json!({ "zones": [{ "name": "home.example", "serial": 1, "names": 1 }], "next": null });
     assert_eq!(home.api("GET", "/api/v1/zones", ""), (200, expected));
     assert_eq!(home.api("GET", "/api/v1/zones/home.example", "").0, 200);
     for zone in ["other.example", "nowhere.example", "%20"] {
@@ -169,6 +169,49 @@ fn zones_and_their_records_are_for_those_who_may_change_something_in_them() {
     let answer = home.send("GET", "/api/v1/zones", "", "");
     check(&home, "GET", "/api/v1/zones", &answer);
     assert_eq!(answer.0, 401);
+}
+
+#[test]
+fn zones_come_by_pages() {
+    let zones: String = ["b.example", "a.example", "c.a.example"]
+        .map(|name| format!("[[zone]]\nname = \"{name}\"\ngrants = [{{ key = \"router\", rule = \"zonesub\" }}]\n"))
+        .concat();
+    let home = Home::with(&format!("{CONFIG}{zones}"));
+    let (mut after, mut names) = (String::new(), Vec::new());
+    loop {
+        let (_, page) = home.api("GET", &format!("/api/v1/zones?max=1{after}"), "");
+        names.extend(page["zones"].as_array().unwrap().iter().map(|zone| zone["name"].as_str().unwrap().to_string()));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(names, ["a.example", "c.a.example", "b.example", "home.example"]);
+    assert_eq!(home.api("GET", "/api/v1/zones?max=1001", "").0, 422);
+}
+
+/// Only what is new is read, and it stands before what was read before.
+#[test]
+fn a_history_that_is_looked_at_again_and_again_is_whole_each_time() {
+    let mut home = home();
+    let history = "/api/v1/zones/home.example/history";
+    let serials = |home: &Home| -> Vec<u64> {
+        let (_, answer) = home.api("GET", history, "");
+        answer["commits"].as_array().unwrap().iter().map(|commit| commit["to"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(serials(&home), [1]);
+    for (serial, updates) in [(2, 1), (5, 3), (5, 0), (7, 2)] {
+        for at in 0..updates {
+            home.get(&format!("/nic/update?hostname=nas.home.example&myip=192.0.2.{}", serial * 10 + at));
+        }
+        assert_eq!(serials(&home), (1..=serial).rev().collect::<Vec<_>>());
+    }
+    home.server.kill9();
+    home.restart();
+    assert_eq!(serials(&home), [7, 6, 5, 4, 3, 2, 1]);
+    // A zone that was taken away and begun anew has another past.
+    home.dyndns(&["zone", "delete", "home.example", "--state-dir", "state"]);
+    home.server.signal("HUP");
+    home.server.wait_for_log("configuration reloaded");
+    assert_eq!(serials(&home).first(), Some(&1));
 }
 
 #[test]
@@ -208,5 +251,5 @@ fn a_reader_of_records_may_come_by_token() {
     home.server.wait_for_log("configuration reloaded");
     let user = dyndns::config::HttpUser::random(dyndns::wire::Name::parse("nobody").unwrap(), 24).unwrap().0;
     let header = format!("Authorization: Bearer {}\r\n", user.token(&password).as_str());
-    assert_eq!(home.send("GET", "/api/v1/zones", &header, ""), (200, json!({ "zones": [] })));
+    assert_eq!(home.send("GET", "/api/v1/zones", &header, ""), (200, json!({ "zones": [], "next": null })));
 }

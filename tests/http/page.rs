@@ -57,6 +57,44 @@ fn many_hosts_come_by_pages() {
     assert!(!second.contains("class=next"), "{second}");
 }
 
+/// A zone below another of the user's is no part of it, and each host comes once, however many pages there are.
+#[test]
+fn pages_go_on_from_zone_to_zone_below_one_another() {
+    let below = |name: &str| {
+        format!("[[zone]]\nname = \"{name}\"\ngrants = [{{ key = \"router\", rule = \"zonesub\", types = [\"A\"] }}]\n")
+    };
+    let names = ["a.example", "sub.a.example", "x.sub.a.example", "z.example"];
+    let empty: String = (0..120).map(|at| below(&format!("e{at:03}.empty.example"))).collect();
+    let zones: String = names.iter().map(|name| below(name)).collect();
+    let home = Home::with(&format!("{CONFIG}{zones}{empty}"));
+    for zone in names {
+        for part in 0..4 {
+            let hosts: Vec<String> = (0..20).map(|at| format!("h{:03}.{zone}", part * 20 + at)).collect();
+            home.get(&format!("/nic/update?hostname={}&myip=192.0.2.9", hosts.join(",")));
+        }
+    }
+    let (mut next, mut hosts, mut headings) = (Some("/?filter=".to_string()), Vec::new(), Vec::new());
+    for _ in 0..20 {
+        let Some(path) = next else { break };
+        let text = home.get(&path);
+        let between = |text: &str, end: &str| text.split(end).next().unwrap().to_string();
+        let rows: Vec<String> = text.split("<a href=\"/host/").skip(1).map(|rest| between(rest, "\"")).collect();
+        let zones: Vec<String> = text.split("<section><h2>").skip(1).map(|rest| between(rest, " ")).collect();
+        assert!(rows.len() <= 100 && zones.len() <= 100, "{} rows, {} zones at {path}", rows.len(), zones.len());
+        hosts.extend(rows);
+        headings.extend(zones);
+        next = text.split("<p class=next><a href=\"").nth(1).map(|rest| between(rest, "\"").replace("&amp;", "&"));
+    }
+    assert_eq!(next, None);
+    assert_eq!(hosts.len(), 4 * 80, "{hosts:?}");
+    hosts.sort();
+    hosts.dedup();
+    assert_eq!(hosts.len(), 4 * 80);
+    headings.sort();
+    headings.dedup();
+    assert_eq!(headings.len(), 4 + 120 + 1, "{headings:?}");
+}
+
 /// The pictures are kept in target/tmp/page for whoever wants to look at them.
 #[test]
 fn the_page_is_shown_by_chromium_on_a_desk_and_on_a_phone_light_and_dark() {

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// How many names a page of records has, unless asked otherwise, and at most.
+/// How many zones, or names of a zone, a page has, unless asked otherwise, and at most.
 const PAGE: usize = 100;
 const LONGEST_PAGE: usize = 1000;
 /// How many commits a history has, unless asked otherwise.
@@ -56,9 +56,23 @@ impl FromRequestParts<Rooms> for Visitor {
     }
 }
 
-async fn zones(State(rooms): State<Rooms>, visitor: Visitor) -> Response {
-    let zones: Vec<Value> = rooms.visible_zones(&visitor).iter().map(|zone| summary(zone)).collect();
-    json::answer(StatusCode::OK, &json!({ "zones": zones }))
+async fn zones(State(rooms): State<Rooms>, visitor: Visitor, request: Request) -> Result<Response, Failure> {
+    let (mut after, mut max) = (None, PAGE);
+    for (name, value) in pairs(request.uri().query().unwrap_or_default()) {
+        match name {
+            "after" => after = Some(Name::parse(&value).map_err(|error| unusable(format!("{value}: {error}")))?),
+            "max" => max = number(&value, LONGEST_PAGE)?,
+            _ => {}
+        }
+    }
+    let after = after.as_ref().map(KeyBuf::new);
+    let zones = rooms.visible_zones(&visitor);
+    let mut zones =
+        zones.iter().filter(|zone| after.as_ref().is_none_or(|after| zone.apex_key().as_bytes() > after.as_bytes()));
+    let page: Vec<&Arc<Zone>> = zones.by_ref().take(max).collect();
+    let next = page.last().filter(|_| zones.next().is_some()).map(|zone| zone.apex().to_string());
+    let page: Vec<Value> = page.into_iter().map(|zone| summary(zone)).collect();
+    Ok(json::answer(StatusCode::OK, &json!({ "zones": page, "next": next })))
 }
 
 async fn zone(State(rooms): State<Rooms>, visitor: Visitor, Path(zone): Path<String>) -> Result<Response, Failure> {
@@ -190,7 +204,7 @@ async fn history(
     }
     let past = rooms.history(&zone).await?;
     let touches = |event: &&Event| of.is_none_or(|name| event.touches(&KeyBuf::new(&name)));
-    let commits: Vec<Value> = past.iter().filter(touches).take(max).map(commit).collect();
+    let commits: Vec<Value> = past.events.iter().map(Arc::as_ref).filter(touches).take(max).map(commit).collect();
     Ok(json::answer(StatusCode::OK, &json!({ "zone": zone.apex().to_string(), "commits": commits })))
 }
 

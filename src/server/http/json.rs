@@ -27,6 +27,13 @@ impl Failure {
     pub(super) fn new(status: StatusCode, error: impl Into<Cow<'static, str>>) -> Failure {
         Failure { status, error: error.into(), header: None }
     }
+
+    /// Others have the turn for what takes long.
+    pub(super) fn busy() -> Failure {
+        let error = "others look at much at once; try again soon";
+        let header = Some((RETRY_AFTER, HeaderValue::from_static("10")));
+        Failure { header, ..Failure::new(StatusCode::SERVICE_UNAVAILABLE, error) }
+    }
 }
 
 impl IntoResponse for Failure {

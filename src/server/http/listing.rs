@@ -1,7 +1,6 @@
 //! What zones hold, a page at a time, for those who look.
 
 use super::Rooms;
-use super::guard::Stopped;
 use super::json::Failure;
 use super::login::Visitor;
 use crate::wire::{Name, Rtype};
@@ -69,11 +68,11 @@ impl Rooms {
         view.zones.iter().filter(|zone| self.knows(visitor, zone.apex())).cloned().collect()
     }
 
-    /// A page of a zone. Putting a zone in order takes time, with a million names about a second: one at a time, and on a
-    /// thread of its own.
+    /// A page of a zone. Putting a zone in order takes time, with a million names 0.15 s and 70 MB, and 0.8 s where all of
+    /// their text is looked through: one at a time, and on a thread of its own.
     pub(super) async fn list(&self, zone: Arc<Zone>, wanted: Wanted) -> Result<Page, Failure> {
         let turn = timeout(self.service.idle(), Arc::clone(&self.listing).acquire_owned()).await;
-        let turn = turn.ok().and_then(Result::ok).ok_or(Stopped::Busy)?;
+        let turn = turn.ok().and_then(Result::ok).ok_or_else(Failure::busy)?;
         let listed = tokio::task::spawn_blocking(move || {
             let page = list(&zone, &wanted);
             drop(turn);

@@ -2,10 +2,10 @@
 //!
 //! Written whole on the server, so it needs no JavaScript; it has none. It shows the zones in which the user may change
 //! something, and changes nothing. "Age" is the time since the newest change of the host among the newest
-//! [`COMMITS`] of its zone; what changed before that is older than the oldest of them.
+//! [`super::history::COMMITS`] of its zone; what changed before that is older than the oldest of them.
 
 use super::Rooms;
-use super::history::{COMMITS, Event, Past, is_of};
+use super::history::{Event, Past, ZONES, is_of};
 use super::json::Failure;
 use super::listing::{Owner, Wanted};
 use super::login::Visitor;
@@ -22,9 +22,13 @@ use axum::response::{IntoResponse, Response};
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
-/// How many hosts a page has.
+/// How many hosts a page has; a zone without any counts as one.
 const HOSTS: usize = 100;
+/// How long the hosts wait for the histories of their zones.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How many changes of a host are shown.
 const CHANGES: usize = 100;
 
@@ -53,10 +57,11 @@ async fn visitor(rooms: &Rooms, request: Request) -> Result<(Visitor, String), F
 
 async fn hosts_page(rooms: &Rooms, request: Request) -> Result<String, Failure> {
     let (visitor, query) = visitor(rooms, request).await?;
-    let (mut filter, mut after, mut every) = (String::new(), None, false);
+    let (mut filter, mut begin, mut after, mut every) = (String::new(), None, None, false);
     for (name, value) in pairs(&query) {
         match name {
             "filter" => filter = value.trim().to_string(),
+            "zone" => begin = Name::parse(&value).ok(),
             "after" => after = Name::parse(&value).ok(),
             "all" => every = value == "1",
             _ => {}
@@ -65,26 +70,43 @@ async fn hosts_page(rooms: &Rooms, request: Request) -> Result<String, Failure> 
     let now = rooms.service.exchange.clock.now();
     let zones = rooms.visible_zones(&visitor);
     let mut main = form(&filter, every);
-    let mut room = HOSTS;
     // Pages go on through the zones in their order.
-    let start = after.and_then(|after| zones.iter().position(|zone| after.is_in(zone.apex())));
+    let start = begin.and_then(|begin| zones.iter().position(|zone| *zone.apex() == begin));
+    let (mut room, mut histories) = (HOSTS, ZONES);
+    let (deadline, mut unread) = (Instant::now() + PATIENCE, false);
     for (at, zone) in zones.iter().enumerate().skip(start.unwrap_or(0)) {
+        if room == 0 || histories == 0 {
+            main.push_str(&more(&filter, every, zone.apex(), ""));
+            break;
+        }
         let types = if every { Vec::new() } else { vec![Rtype::A, Rtype::AAAA] };
         let after = after.filter(|_| start == Some(at));
         let wanted = Wanted { after, types, text: filter.to_lowercase(), max: room };
         let page = rooms.list(Arc::clone(zone), wanted).await?;
+        // What was found before, or was filtered out, is not worth a heading.
+        if page.owners.is_empty() && (after.is_some() || !filter.is_empty()) {
+            continue;
+        }
         // Nobody asks the writer about a zone of which nothing is shown.
-        let past = if page.owners.is_empty() { Past::default() } else { rooms.history(zone).await? };
-        section(&mut main, zone, &page.owners, &Changes::new(&past), now, !filter.is_empty());
-        room -= page.owners.len();
-        let last = page.owners.last().map(|owner| owner.name.clone());
-        if page.more || room == 0 && at + 1 < zones.len() {
-            let last = last.unwrap_or_default();
-            let all = if every { "&amp;all=1" } else { "" };
-            let next = format!("/?filter={}{all}&amp;after={}", escape_url(&filter), escape_url(&last));
-            let _ = write!(main, "<p class=next><a href=\"{next}\" rel=next>More hosts</a></p>");
+        let past = match page.owners.is_empty() {
+            true => None,
+            // Once there is no more patience, what is known is at hand still.
+            false => timeout_at(deadline, rooms.history(zone)).await.ok().and_then(Result::ok),
+        };
+        unread |= past.is_none() && !page.owners.is_empty();
+        let past = past.unwrap_or_default();
+        histories -= usize::from(!page.owners.is_empty());
+        section(&mut main, zone, &page.owners, &Changes::new(&past), now);
+        room = room.saturating_sub(page.owners.len().max(1));
+        if let Some(last) = page.owners.last().filter(|_| page.more) {
+            main.push_str(&more(&filter, every, zone.apex(), &last.name));
             break;
         }
+    }
+    if unread {
+        main.push_str(
+            "<p class=empty>What changed when is still being read for some zones; look again in a while.</p>",
+        );
     }
     if zones.is_empty() {
         let user = Html(&visitor.user);
@@ -121,7 +143,8 @@ async fn host_page(rooms: &Rooms, Path(host): Path<String>, request: Request) ->
         }
     }
     main.push_str("<h2>History</h2>");
-    let events: Vec<&Event> = past.iter().filter(|event| event.touches(&key)).take(CHANGES).collect();
+    let events: Vec<&Event> =
+        past.events.iter().map(Arc::as_ref).filter(|event| event.touches(&key)).take(CHANGES).collect();
     if events.is_empty() {
         main.push_str("<p class=empty>No change of it is among the newest of its zone.</p>");
     }
@@ -145,12 +168,16 @@ fn form(filter: &str, every: bool) -> String {
     )
 }
 
+/// The link to the next page, which begins in this zone, after this host.
+fn more(filter: &str, every: bool, zone: &Name, after: &str) -> String {
+    let all = if every { "&amp;all=1" } else { "" };
+    let (filter, zone, after) = (escape_url(filter), escape_url(&zone.to_string()), escape_url(after));
+    let next = format!("/?filter={filter}{all}&amp;zone={zone}&amp;after={after}");
+    format!("<p class=next><a href=\"{next}\" rel=next>More hosts</a></p>")
+}
+
 /// A zone and its hosts.
-fn section(main: &mut String, zone: &Zone, owners: &[Owner], changes: &Changes<'_>, now: u64, filtered: bool) {
-    // A zone in which nothing was found is not worth a heading.
-    if owners.is_empty() && filtered {
-        return;
-    }
+fn section(main: &mut String, zone: &Zone, owners: &[Owner], changes: &Changes<'_>, now: u64) {
     let _ = write!(
         main,
         "<section><h2>{} <small>serial {}, {} names</small></h2>",
@@ -238,16 +265,15 @@ struct Changes<'e> {
 }
 
 impl<'e> Changes<'e> {
-    fn new(past: &'e [Event]) -> Changes<'e> {
+    fn new(past: &'e Past) -> Changes<'e> {
         let mut newest = HashMap::new();
-        for event in past {
+        for event in past.events.iter() {
             let commit = &event.logged.commit;
             for record in event.records() {
                 newest.entry(&record.owner).or_insert(commit);
             }
         }
-        let whole = past.len() < COMMITS && past.iter().all(|event| event.omitted == 0);
-        let oldest = past.last().filter(|_| !whole).map(|event| event.logged.commit.time);
+        let oldest = past.events.last().filter(|_| !past.whole).map(|event| event.logged.commit.time);
         Changes { newest, oldest }
     }
 
