@@ -71,13 +71,12 @@ pub(crate) enum Request {
         /// Where the outcome goes.
         reply: oneshot::Sender<Result<(), OperatorError>>,
     },
-    /// What happened to a zone: its newest commits, the oldest first.
+    /// What happened to a zone: its newest commits, so many at most, the oldest first.
     History {
         /// The zone.
         apex: Name,
         /// Those after this serial alone; none where they do not lead back to it.
         since: Option<Serial>,
-        /// How many at most.
         max: usize,
         /// Where they go.
         reply: oneshot::Sender<Result<Vec<Logged>, OperatorError>>,
@@ -260,9 +259,8 @@ impl<S: Store + 'static> Writer<S> {
                     }));
                 }
                 Request::History { apex, since, max, reply } => {
-                    let history = self.store.history(&apex, since, max);
-                    let outcome = history.map(|history| history.commits).map_err(|error| error.to_string());
-                    let _ = reply.send(outcome);
+                    let history = self.store.history(&apex, since, max).map(|history| history.commits);
+                    let _ = reply.send(history.map_err(|error| error.to_string()));
                 }
                 Request::Checkpoint { reply } => checkpoints.push(reply),
                 Request::Verify { reply } => self.store.verify(Box::new(move |findings| {
