@@ -1,8 +1,10 @@
 //! Every counter, declared once.
 
 use crate::query::Reason;
+use crate::store::Health;
 use crate::wire::Rcode;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What the server has done since it started. Counting takes no lock.
@@ -23,11 +25,18 @@ pub struct Metrics {
     http: [AtomicU64; 5],
     /// Logins to the HTTP door that were refused.
     pub http_logins_refused: AtomicU64,
+    /// How the store fares.
+    pub store: Arc<Health>,
 }
 
 impl Metrics {
     /// All at zero.
     pub fn new() -> Metrics {
+        Metrics::of(Arc::default())
+    }
+
+    /// All at zero, of a server with this store.
+    pub fn of(store: Arc<Health>) -> Metrics {
         Metrics {
             reasons: [const { AtomicU64::new(0) }; Reason::ALL.len()],
             updates_applied: AtomicU64::new(0),
@@ -37,6 +46,7 @@ impl Metrics {
             tcp_refused: AtomicU64::new(0),
             http: [const { AtomicU64::new(0) }; 5],
             http_logins_refused: AtomicU64::new(0),
+            store,
         }
     }
 
@@ -93,6 +103,18 @@ impl Metrics {
             ("http_logins_refused", "Logins to the HTTP door that were refused.", &self.http_logins_refused),
         ] {
             family(&mut text, &format!("dyndns_{name}_total"), "counter", help, &[(String::new(), load(counter))]);
+        }
+        for (name, help, value) in [
+            ("store_refusing", "1 while updates cannot be stored.", u64::from(self.store.refusing().is_some())),
+            (
+                "table_resting",
+                "1 while the table does not follow the journal.",
+                u64::from(self.store.resting().is_some()),
+            ),
+            ("table_behind_commits", "Commits that the table lacks.", self.store.behind()),
+            ("journal_octets", "Size of the journal.", self.store.octets()),
+        ] {
+            family(&mut text, &format!("dyndns_{name}"), "gauge", help, &[(String::new(), value)]);
         }
         text
     }

@@ -13,33 +13,12 @@ mod common;
 
 use common::Server;
 use common::client::{Home, SECRET};
+use common::command::{done, refused};
 use common::exchange::Tcp;
 use common::message::{NOERROR, Update};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-
-/// Runs `dyndns ARGUMENTS` in a folder; returns its exit code, output and error.
-fn dyndns(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_dyndns")).current_dir(folder).args(arguments).output().unwrap();
-    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-}
-
-/// The output of a command that must succeed.
-fn done(folder: &Path, arguments: &[&str]) -> String {
-    let (code, out, err) = dyndns(folder, arguments);
-    assert_eq!((code, err.as_str()), (0, ""), "{arguments:?}");
-    out
-}
-
-/// The error of a command that must be refused, in one line.
-fn refused(folder: &Path, arguments: &[&str]) -> String {
-    let (code, out, err) = dyndns(folder, arguments);
-    assert_eq!((code, out.as_str(), err.lines().count()), (1, "", 1), "{arguments:?}: {err}");
-    err
-}
 
 /// A server with a few updates; and a backup of it in `saved`.
 fn saved() -> Home {

@@ -1,4 +1,4 @@
-//! A disk that is really full under a running server: a small tmpfs, so this test needs root.
+//! Disks that are really full or read-only, before a start and under a running server; to mount them takes root.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is the failure to be seen")]
 
@@ -6,73 +6,131 @@ mod common;
 
 use common::Server;
 use common::client::{Home, SECRET, copy_zones, run};
+use common::command::done;
+use common::disk::TestDisk;
 use common::exchange::Udp;
 use common::message::{self, NOERROR, SERVFAIL, Update, query};
 use dyndns::wire::Rtype;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::fs;
+use tempfile::TempDir;
 
-/// A tmpfs, unmounted when dropped.
-struct SmallDisk(PathBuf);
+/// A server whose state lies on a disk of its own.
+fn home_on(disk: &TestDisk, folder: TempDir) -> Home {
+    copy_zones(folder.path());
+    let state = disk.place().join("state");
+    let arguments = ["--state-dir", state.to_str().unwrap(), "--tsig", &format!("laptop:{SECRET}")];
+    Home { server: Server::start(folder.path(), &arguments), folder }
+}
 
-impl SmallDisk {
-    /// `None`, said aloud, where this user may not mount one.
-    fn mount(place: &Path) -> Option<SmallDisk> {
-        fs::create_dir(place).unwrap();
-        let mount = run("mount", &["-t", "tmpfs", "-o", "size=24m", "dyndns-test", place.to_str().unwrap()], "")?;
-        if mount.code != Some(0) {
-            eprintln!("skipped: no tmpfs can be mounted here: {}", mount.err.trim());
-            return None;
+/// Whether every one of these is there.
+fn check(home: &Home, answered: &[u32]) {
+    let missing: Vec<_> = answered.iter().filter(|number| !held(home, **number)).collect();
+    assert!(missing.is_empty(), "answered NOERROR and lost: {missing:?}\n{}", home.server.log());
+}
+
+/// Updates are refused, queries answered, and the operator is told by the log and by `dyndns status`.
+fn check_read_only(home: &Home, answered: &[u32]) {
+    let serial = home.serial();
+    for n in 0..5 {
+        assert_eq!(home.send(Update::new(2, "example.com").add_a("refused.example.com", [192, 0, 2, n])), SERVFAIL);
+        let answer = Udp::connect(home.server.v6()).ask(&query(1, "mail.example.com", Rtype::A));
+        assert_eq!((message::rcode(&answer), message::answers(&answer)), (NOERROR, 1));
+    }
+    assert_eq!(home.serial(), serial);
+    check(home, answered);
+    let line = home.server.wait_for_log("updates not stored: cannot ");
+    assert!(line.contains("read-only file system; mount it writable"), "{line}");
+}
+
+fn status(disk: &TestDisk) -> String {
+    done(disk.place(), &["status", "--state-dir", "state"])
+}
+
+#[test]
+fn a_server_upon_a_read_only_state_directory_answers_refuses_updates_and_takes_them_once_it_is_writable() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = TestDisk::tmpfs(&folder.path().join("disk"), 24) else { return };
+    let mut home = home_on(&disk, folder);
+    let (mut answered, _) = send(&home, 0, 5);
+    assert_eq!(answered.len(), 5);
+    assert!(status(&disk).contains("\nstore takes updates\n"));
+    home.server.kill9();
+    disk.remount("ro");
+    home.server.restart();
+    let line = home.server.wait_for_log("is on a read-only file system");
+    assert!(line.contains("mount it writable, and updates are taken again without a restart"), "{line}");
+    // Before anyone has tried.
+    let said = status(&disk);
+    assert!(said.contains("\nstore state directory ") && said.contains("read-only"), "{said}");
+    check_read_only(&home, &answered);
+    assert!(done(disk.place(), &["zone", "list", "--state-dir", "state"]).contains("example.com serial=6"));
+    // Nobody else may have it, although nothing can be written into its lock.
+    let second = Server::fail(home.folder.path(), &["--state-dir", disk.place().join("state").to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&second.stderr).contains("is in use by process"), "{second:?}");
+
+    disk.remount("rw");
+    let (more, _) = send(&home, 100, 5);
+    assert_eq!(more.len(), 5, "{}", home.server.log());
+    home.server.wait_for_log("updates are stored again");
+    assert!(status(&disk).contains("\nstore takes updates\n"));
+    answered.extend(more);
+    for _ in 0..2 {
+        home.server.kill9();
+        home.server.restart();
+        check(&home, &answered);
+    }
+}
+
+/// An empty one has nothing to answer from.
+#[test]
+fn a_read_only_directory_without_a_state_is_refused_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = TestDisk::tmpfs(&folder.path().join("disk"), 24) else { return };
+    copy_zones(folder.path());
+    for lock in [false, true] {
+        let state = disk.place().join("state");
+        fs::create_dir_all(&state).unwrap();
+        if lock {
+            fs::write(state.join("lock"), "").unwrap();
         }
-        Some(SmallDisk(place.to_path_buf()))
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.join("filler")
-    }
-
-    /// Leaves no octet of room.
-    fn fill(&self) {
-        let mut filler = OpenOptions::new().append(true).create(true).open(self.filler()).unwrap();
-        while filler.write(&[1; 4096]).is_ok_and(|written| written > 0) {}
-    }
-
-    fn make_room(&self) {
-        fs::remove_file(self.filler()).unwrap();
+        disk.remount("ro");
+        let output = Server::fail(folder.path(), &["--state-dir", state.to_str().unwrap()]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("read-only file system; mount it writable or choose another --state-dir"), "{said}");
+        disk.remount("rw");
     }
 }
 
 #[test]
-fn a_state_directory_on_a_read_only_file_system_is_told_and_nothing_is_lost() {
+fn a_file_system_that_becomes_read_only_under_way_loses_nothing_that_was_answered() {
     let folder = tempfile::tempdir().unwrap();
-    copy_zones(folder.path());
-    let Some(disk) = SmallDisk::mount(&folder.path().join("disk")) else { return };
-    let state = disk.0.join("state");
-    let arguments = ["--state-dir", state.to_str().unwrap(), "--tsig", &format!("laptop:{SECRET}")];
-    let mut home = Home { server: Server::start(folder.path(), &arguments), folder };
-    let (answered, _) = send(&home, 0, 5);
+    let (place, image) = (folder.path().join("disk"), folder.path().join("image"));
+    let Some(disk) = TestDisk::ext4(&place, &image) else { return };
+    let mut home = home_on(&disk, folder);
+    let (mut answered, _) = send(&home, 0, 20);
+    let Some(()) = disk.fail() else { return };
+    // What lies ready of the journal may or may not be written; what is answered counts.
+    let (more, refused) = send(&home, 100, 2000);
+    answered.extend(more);
+    assert_eq!(refused, Some(SERVFAIL));
+    check_read_only(&home, &answered);
+    assert!(status(&disk).contains("\nstore cannot "), "{}", status(&disk));
+    // Started again upon the same disk.
     home.server.kill9();
-    let remount = |option: &str| {
-        let mount = run("mount", &["-o", &format!("remount,{option}"), disk.0.to_str().unwrap()], "").unwrap();
-        assert_eq!(mount.code, Some(0), "{}", mount.err);
-    };
-    remount("ro");
-    let output = Server::fail(home.folder.path(), &arguments);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success(), "{said}");
-    assert!(said.contains("read-only file system; mount it writable or choose another --state-dir"), "{said}");
-    remount("rw");
     home.server.restart();
-    assert!(answered.len() == 5 && answered.iter().all(|number| held(&home, *number)), "{}", home.server.log());
-    home.server.terminate();
+    check_read_only(&home, &answered);
+    // And upon a disk that was mended, as after a reboot.
+    home.server.kill9();
     drop(disk);
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = run("umount", &["--lazy", self.0.to_str().unwrap()], "");
-    }
+    let mended = run("e2fsck", &["-fy", image.to_str().unwrap()], "").unwrap();
+    assert!(mended.code.is_some_and(|code| code < 4), "{mended:?}");
+    let disk = TestDisk::ext4(&place, &image).unwrap();
+    home.server.restart();
+    check(&home, &answered);
+    let (more, _) = send(&home, 5000, 5);
+    assert_eq!(more.len(), 5, "{}", home.server.log());
+    home.server.kill9();
+    drop(disk);
 }
 
 /// Sends updates of 10 KB each, until one is not answered NOERROR or `count` are; returns the numbers that were
@@ -105,14 +163,12 @@ fn held(home: &Home, number: u32) -> bool {
 #[test]
 fn a_full_disk_refuses_updates_answers_queries_and_is_forgotten_once_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
-    copy_zones(folder.path());
-    let Some(disk) = SmallDisk::mount(&folder.path().join("disk")) else { return };
-    let state = disk.0.join("state");
-    let arguments = ["--state-dir", state.to_str().unwrap(), "--tsig", &format!("laptop:{SECRET}")];
-    let mut home = Home { server: Server::start(folder.path(), &arguments), folder };
+    let Some(disk) = TestDisk::tmpfs(&folder.path().join("disk"), 24) else { return };
+    let state = disk.place().join("state");
+    let mut home = home_on(&disk, folder);
     let (mut answered, refused) = send(&home, 0, 20);
     assert_eq!((answered.len(), refused), (20, None));
-    disk.fill();
+    disk.fill(0);
     // The journal lies ready in part; beyond that nothing can be stored.
     let (more, refused) = send(&home, 100, 2000);
     answered.extend(&more);
@@ -140,10 +196,9 @@ fn a_full_disk_refuses_updates_answers_queries_and_is_forgotten_once_there_is_ro
     // Started again it answers queries, although there is no room even for its number.
     home.server.kill9();
     fs::remove_file(state.join("lock")).unwrap();
-    disk.fill();
+    disk.fill(0);
     home.server.restart();
-    let missing: Vec<_> = answered.iter().filter(|number| !held(&home, **number)).collect();
-    assert!(missing.is_empty(), "answered NOERROR and lost: {missing:?}\n{}", home.server.log());
+    check(&home, &answered);
     assert!(!held(&home, lost), "what was refused is not there");
     assert_eq!(home.serial(), serial);
     let (more, refused) = send(&home, 3000, 500);
@@ -161,8 +216,7 @@ fn a_full_disk_refuses_updates_answers_queries_and_is_forgotten_once_there_is_ro
             false => assert_eq!(home.server.terminate().code(), Some(0)),
         }
         home.server.restart();
-        let missing: Vec<_> = answered.iter().filter(|number| !held(&home, **number)).collect();
-        assert!(missing.is_empty(), "answered NOERROR and lost: {missing:?}\n{}", home.server.log());
+        check(&home, &answered);
         assert!(!held(&home, lost));
     }
     home.server.terminate();

@@ -2,56 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure to be seen")]
 
+mod common;
+
+use common::disk::TestDisk;
 use dyndns::store::{Actor, Commit, CommitKind, DiskStore, Store, StoreError, StoreOptions};
 use dyndns::wire::{Name, Rtype, Ttl};
 use dyndns::zone::{Changes, Key, Record, Serial};
 use std::io::ErrorKind;
 use std::path::Path;
-use std::process::Command;
-
-/// A tmpfs of 8 MiB, unmounted when dropped; `None` where this user may not mount one.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<SmallDisk> {
-        let dir = tempfile::tempdir().unwrap();
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "dyndns-test"]).arg(dir.path()).output();
-        match mount {
-            Ok(output) if output.status.success() => Some(SmallDisk(dir)),
-            refused => {
-                eprintln!("skipped: no tmpfs can be mounted here: {refused:?}");
-                None
-            }
-        }
-    }
-
-    /// Leaves `octets` of room.
-    fn fill(&self, octets: usize) {
-        let path = self.0.path().join("filler");
-        let mut filler = Vec::new();
-        // As much as goes, then less.
-        for size in (0..128usize).map(|part| (128 - part) << 16) {
-            filler.resize(size, 1);
-            if std::fs::write(&path, &filler).is_ok() {
-                break;
-            }
-        }
-        filler.truncate(filler.len().saturating_sub(octets));
-        std::fs::write(&path, &filler).unwrap();
-    }
-
-    fn make_room(&self) {
-        std::fs::remove_file(self.0.path().join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: sled lets go of its files a moment after it was dropped.
-        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
-    }
-}
 
 fn options() -> StoreOptions {
     StoreOptions { segment_size: 100_000, table_cache: 1 << 20, ..StoreOptions::default() }
@@ -86,8 +44,9 @@ fn open(dir: &Path) -> (DiskStore, usize) {
 
 #[test]
 fn appends_fail_on_a_full_disk_and_work_again_once_there_is_room() {
-    let Some(disk) = SmallDisk::mount() else { return };
-    let dir = disk.0.path().join("state");
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = TestDisk::tmpfs(&folder.path().join("disk"), 8) else { return };
+    let dir = disk.place().join("state");
     let (mut store, _) = open(&dir);
     let mut answered = 0u32;
     for _ in 0..20 {

@@ -12,23 +12,17 @@ mod common;
 
 use common::Server;
 use common::client::{Home, SECRET};
+use common::command;
 use common::message::Update;
 use std::fs;
-use std::process::Command;
 
-/// Runs `dyndns ARGUMENTS` in the folder of a server; returns its exit code, output and error.
+/// [`command::dyndns`] in the folder of a server.
 fn dyndns(home: &Home, arguments: &[&str]) -> (i32, String, String) {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_dyndns")).current_dir(home.folder.path()).args(arguments).output().unwrap();
-    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    command::dyndns(home.folder.path(), arguments)
 }
 
-/// The output of a command that must succeed.
 fn done(home: &Home, arguments: &[&str]) -> String {
-    let (code, out, err) = dyndns(home, arguments);
-    assert_eq!((code, err.as_str()), (0, ""), "{arguments:?}");
-    out
+    command::done(home.folder.path(), arguments)
 }
 
 #[test]

@@ -152,6 +152,12 @@ impl Control {
             let _ = writeln!(text, "{what} {}", counter.load(Ordering::Relaxed));
         }
         let _ = writeln!(text, "updates refused {}", self.metrics.updates_refused());
+        let store = &self.metrics.store;
+        let plain = |fault: Option<String>, good: &str| fault.unwrap_or_else(|| good.to_owned());
+        let _ = writeln!(text, "store {}", plain(store.refusing(), "takes updates"));
+        let _ = writeln!(text, "table {}", plain(store.resting(), "follows the journal"));
+        let _ = writeln!(text, "table behind {}", store.behind());
+        let _ = writeln!(text, "journal octets {}", store.octets());
         text
     }
 

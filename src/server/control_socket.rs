@@ -2,7 +2,9 @@
 //! itself.
 //!
 //! A connection carries one command and its outcome, each as JSON until the sender shuts its side. The socket lies in
-//! a directory that only its owner may enter.
+//! a directory that only its owner may enter. A read-only state directory takes no socket: there it is a name of the
+//! kernel's (unix(7), abstract), made of the directory's place on its disk. Anyone may take or call such a name, so both
+//! sides ask who the other is.
 
 use super::control::{Command, Control, Outcome};
 use super::publish::Published;
@@ -11,15 +13,15 @@ use super::writer::Writer;
 use super::zone_files::ZoneFiles;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::metrics::Metrics;
 use crate::query::View;
 use crate::store::{self, BackedUp, Existing, Findings, Instant, Restored, Retention, StoreOptions};
 use crate::update::policy::Rights;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{self, SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,9 +41,26 @@ fn socket(state_dir: &Path) -> PathBuf {
     directory(state_dir).join("socket")
 }
 
+/// The name that serves where no socket can be made.
+fn name(state_dir: &Path) -> io::Result<SocketAddr> {
+    let place = fs::metadata(state_dir)?;
+    SocketAddr::from_abstract_name(format!("dyndns control {:x} {:x}", place.dev(), place.ino()))
+}
+
 /// Listens for commands. The caller holds the state directory's lock, so a socket that lies there is an earlier
 /// server's.
 pub(super) fn listen(state_dir: &Path) -> io::Result<UnixListener> {
+    match listen_at(state_dir) {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            let listener = net::UnixListener::bind_addr(&name(state_dir)?)?;
+            listener.set_nonblocking(true)?;
+            UnixListener::from_std(listener)
+        }
+        outcome => outcome,
+    }
+}
+
+fn listen_at(state_dir: &Path) -> io::Result<UnixListener> {
     match DirBuilder::new().mode(0o700).create(directory(state_dir)) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
@@ -71,6 +90,11 @@ pub(super) async fn serve(listener: UnixListener, control: Control, mut stop: wa
                 continue;
             }
         };
+        let own = rustix::process::geteuid().as_raw();
+        if !stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own) {
+            tracing::warn!("command refused: it came from another user");
+            continue;
+        }
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let (control, mut stop) = (control.clone(), stop.clone());
         tokio::spawn(async move {
@@ -102,7 +126,7 @@ pub(super) async fn serve(listener: UnixListener, control: Control, mut stop: wa
 ///
 /// Errors: the command was refused; the state cannot be reached.
 pub fn call(state_dir: &Path, command: &Command) -> Result<String, Error> {
-    let outcome = match UnixStream::connect(socket(state_dir)) {
+    let outcome = match connect(state_dir) {
         Ok(stream) => exchange(stream, command)
             .map_err(|error| Error::usage("cannot talk to the running server").because(error))?,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -116,6 +140,22 @@ pub fn call(state_dir: &Path, command: &Command) -> Result<String, Error> {
         }
     };
     outcome.map_err(Error::refused)
+}
+
+fn connect(state_dir: &Path) -> io::Result<UnixStream> {
+    let none = |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+    match UnixStream::connect(socket(state_dir)) {
+        Err(error) if none(&error) => {
+            let Ok(stream) = name(state_dir).and_then(|name| UnixStream::connect_addr(&name)) else {
+                return Err(error);
+            };
+            let peer = rustix::net::sockopt::socket_peercred(&stream)?.uid.as_raw();
+            let known = [0, rustix::process::geteuid().as_raw(), fs::metadata(state_dir)?.uid()];
+            // Whoever it is, it is no server of this state.
+            if known.contains(&peer) { Ok(stream) } else { Err(error) }
+        }
+        outcome => outcome,
+    }
 }
 
 /// Checks all that is kept in a state directory, by the server that runs on it or in this process.
@@ -183,8 +223,7 @@ fn alone(state_dir: &Path, command: &Command) -> Result<Outcome, Error> {
     let writer = Writer::new(store, Arc::clone(&published), view, Rights::new(), Clock::System);
     let (queue, writer) = writer.start().map_err(|error| cannot().because(error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| cannot().because(error))?;
-    let control =
-        Control { published, queue, metrics: Arc::new(Metrics::new()), zone_files: ZoneFiles::new(state_dir) };
+    let control = Control { published, queue, metrics: Arc::default(), zone_files: ZoneFiles::new(state_dir) };
     let outcome = match command {
         Command::Status => Err("the server does not run".to_string()),
         command => runtime.block_on(control.carry_out(command.clone())),

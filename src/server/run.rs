@@ -18,7 +18,7 @@ use crate::config::{self, Config, DEFAULT_LISTEN, JournalConfig};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::query::{Limits, View};
-use crate::store::{DiskStore, LoadedZone, StoreOptions};
+use crate::store::{DiskStore, LoadedZone, Store, StoreOptions};
 use crate::sys::BestDatagrams;
 use crate::sys::notify::Notify;
 use crate::sys::pid_file::PidFile;
@@ -90,7 +90,9 @@ async fn serve(
         tracing::info!(zone = %apex, "served although no flag and no configuration names it; to take it away: dyndns zone delete {apex}");
     }
     let seeds = seeds(&config, &zones)?;
-    let made = config.make_first_key()?;
+    let health = store.health();
+    // Where nothing can be written, nobody could use it either.
+    let made = if health.refusing().is_none() { config.make_first_key()? } else { None };
     if let Some(path) = &made {
         tracing::info!(file = %path.display(), "key made; it may change every zone");
     }
@@ -101,14 +103,21 @@ async fn serve(
     let (queue, writer) = Writer::new(store, Arc::clone(&published), view, rights, clock.clone())
         .start()
         .map_err(|error| Error::usage("cannot start the writer's thread").because(error))?;
-    begin(seeds, &config.state_dir, &queue).await?;
+    let new: Vec<Name> = seeds.zones.iter().map(|(apex, _)| *apex).collect();
+    match begin(seeds, &config.state_dir, &queue).await {
+        // What is there is answered.
+        Err(error) if !published.view().zones.is_empty() => new.iter().for_each(|zone| {
+            tracing::error!(%zone, "zone not begun, the others are served: {error}; mend the disk and reload");
+        }),
+        outcome => outcome?,
+    }
     let _pid_file = config.pid_file.as_deref().map(PidFile::create).transpose()?;
 
     let exchange = Arc::new(Exchange {
         published: Arc::clone(&published),
         queue: queue.clone(),
         clock,
-        metrics: Arc::new(Metrics::new()),
+        metrics: Arc::new(Metrics::of(health)),
         quiet: Quiet::default(),
     });
     let (stop, stopped) = watch::channel(false);

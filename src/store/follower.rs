@@ -11,6 +11,7 @@
 //! The table may be behind by so much and no more: see [`BEHIND`]. Beside 58,000 updates a second, for a minute, it was behind
 //! by a fifth of a second of them.
 
+use super::Health;
 use super::checkpoint::Checkpoint;
 use super::mark::Step;
 use super::table::{Table, TableError};
@@ -35,6 +36,8 @@ struct Shared {
     changed: Condvar,
     /// How long commits gather before they are written.
     gather: Duration,
+    /// Told how far the table has come, and why it stopped.
+    health: Arc<Health>,
     /// Set to end the thread, even amid a commit: the table holds it in part then, and says so.
     stop: AtomicBool,
 }
@@ -81,10 +84,16 @@ const PATIENCE: Duration = Duration::from_secs(3);
 impl Follower {
     /// Starts the thread upon a table and what of the journal comes after its mark; upon an empty one to be filled from a
     /// checkpoint, what comes after that.
-    pub(super) fn start(table: Table, from: Option<Checkpoint>, parts: Vec<Part>) -> io::Result<Follower> {
+    pub(super) fn start(
+        table: Table,
+        from: Option<Checkpoint>,
+        parts: Vec<Part>,
+        health: Arc<Health>,
+    ) -> io::Result<Follower> {
         let flushed = table.mark().done.seq;
+        health.set_followed(flushed);
         let state = State { parts: parts.into(), flushed, ..State::default() };
-        let shared = Arc::new(Shared { state: Mutex::new(state), gather: GATHER, ..Shared::default() });
+        let shared = Arc::new(Shared { state: Mutex::new(state), gather: GATHER, health, ..Shared::default() });
         let its = Arc::clone(&shared);
         let thread = Builder::new().name("table".into()).spawn(move || its.run(table, from))?;
         Ok(Follower { shared, thread: Some(thread) })
@@ -236,6 +245,7 @@ impl Shared {
         let mut state = self.state();
         state.ended = true;
         state.fault = outcome.err();
+        self.health.set_resting(state.fault.clone());
         state.inspections.clear();
         drop(state);
         self.changed.notify_all();
@@ -254,6 +264,7 @@ impl Shared {
                     dirty = true;
                     self.read(table, &mut reader, &part)?;
                     table.write().map_err(|error| error.to_string())?;
+                    self.health.set_followed(table.mark().done.seq);
                 }
                 Work::Inspect(look) => look(table),
                 Work::Flush => {

@@ -37,7 +37,8 @@
 //! cache shows all of them, and counts them as written. So nothing of that segment is trusted any more: the next group
 //! begins a segment with the same first frame, and with every answered frame of the old one, each checked again while
 //! it is copied. Where that is not possible either, the group is refused, and the one after it tries again. A start
-//! writes and syncs all of the newest segment once more, for the same reason.
+//! writes and syncs all of the newest segment once more, for the same reason; on a read-only file system it cannot, and
+//! leaves that segment in doubt, so that updates are refused until they can be stored.
 //!
 //! # Reading after a crash
 //!
@@ -67,7 +68,7 @@ use super::{Commit, History, Logged, RecoveryNote, StoreError, select};
 use crate::wire::Name;
 use crate::zone::Serial;
 use std::fs::{self, File, OpenOptions};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// The open journal.
@@ -80,7 +81,7 @@ pub(super) struct Journal {
     segments: Vec<Segment>,
     /// The segment that the next group goes to, unless it must begin a new one.
     current: Option<Current>,
-    /// Whether a write to the newest segment, or its sync, failed.
+    /// Whether a write to the newest segment, or its sync, failed, or could not even be tried at the start.
     doubtful: bool,
     /// The sequence number of the next commit.
     next: u64,
@@ -124,18 +125,19 @@ impl Journal {
         notes: &mut Vec<RecoveryNote>,
     ) -> Result<Journal, StoreError> {
         fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
+        // A crash while a segment was being made leaves this; it holds nothing yet.
+        let removed = match fs::remove_file(dir.join(UNFINISHED)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(("remove", dir.join(UNFINISHED), error)),
+            _ => Ok(()),
+        };
         // Also of a directory that is there already: whoever made it, or a segment in it, may have been killed before
         // its name was durable.
-        for dir in [dir.parent().unwrap_or(dir), dir] {
-            disk.sync_dir(dir).map_err(StoreError::io("sync", dir))?;
-        }
-        // A crash while a segment was being made leaves this; it holds nothing yet.
-        match fs::remove_file(dir.join(UNFINISHED)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StoreError::io("remove", dir.join(UNFINISHED))(error));
-            }
-            _ => {}
-        }
+        let mut sync = |dir: &Path| disk.sync_dir(dir).map_err(|error| ("sync", dir.to_owned(), error));
+        let read_only = match removed.and_then(|()| sync(dir.parent().unwrap_or(dir))).and_then(|()| sync(dir)) {
+            Ok(()) => false,
+            Err((.., error)) if error.kind() == ErrorKind::ReadOnlyFilesystem => true,
+            Err((doing, path, error)) => return Err(StoreError::io(doing, path)(error)),
+        };
         let mut found = list(dir)?;
         found.sort_by_key(|(place, _)| *place);
         let latest = found.last().map(|(place, _)| *place);
@@ -153,7 +155,7 @@ impl Journal {
             segment_size,
             segments,
             current: None,
-            doubtful: false,
+            doubtful: read_only,
             next: 1,
             // Random, so that no client can foresee a CRC, and so that a table can tell another journal from its own.
             chain: random()?,
@@ -186,6 +188,11 @@ impl Journal {
     pub(super) fn begin_after(&self) -> Step {
         let chain = self.segments.first().map_or(self.chain, |segment| segment.chain);
         Step { seq: self.first() - 1, chain }
+    }
+
+    /// Whether the newest segment is in doubt, so that the next group begins one in its place.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.doubtful
     }
 
     /// How many octets the segments with commits after `seq` have.
@@ -306,7 +313,10 @@ impl Journal {
 
     /// Reads the last segment at the start: sets `next`, `chain` and `current`.
     fn read_last(&mut self, answered: u64, notes: &mut Vec<RecoveryNote>) -> Result<(), StoreError> {
-        let Some(index) = self.segments.len().checked_sub(1) else { return Ok(()) };
+        let Some(index) = self.segments.len().checked_sub(1) else {
+            self.doubtful = false;
+            return Ok(());
+        };
         let (mut octets, path) = self.octets(index)?;
         let path = path.to_owned();
         let mut frames = open_frames(&octets, &path)?;
@@ -326,6 +336,9 @@ impl Journal {
             }
         }
         (self.next, self.chain) = (next, chain);
+        if self.doubtful {
+            return Ok(());
+        }
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(StoreError::io("open", &path))?;
         // After a failed sync the page cache may show octets that never reached the disk, and after a kill octets that
         // have not yet. Whatever is taken for durable from here on is therefore written once more, torn tail

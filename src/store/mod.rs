@@ -17,6 +17,7 @@ mod disk;
 mod encode;
 mod error;
 mod follower;
+mod health;
 mod journal;
 mod mark;
 mod memory;
@@ -36,6 +37,7 @@ pub use backup::{BackedUp, backup, prepare_backup};
 pub use checkpoints::CheckpointRule;
 pub use commit::{Actor, Commit, CommitKind};
 pub use error::StoreError;
+pub use health::Health;
 pub use journal::Retention;
 pub use memory::MemoryStore;
 pub use note::RecoveryNote;
@@ -46,6 +48,7 @@ pub use verify::{Findings, verify};
 use crate::wire::Name;
 use crate::zone::{Serial, ZoneSet};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Where commits become durable.
 pub trait Store: Send {
@@ -82,6 +85,11 @@ pub trait Store: Send {
     /// the next start rebuilds it.
     fn table_fault(&mut self) -> Option<StoreError> {
         None
+    }
+
+    /// How it fares; the same for as long as it is open.
+    fn health(&self) -> Arc<Health> {
+        Arc::default()
     }
 }
 

@@ -46,6 +46,11 @@ pub enum RecoveryNote {
         /// How many commits came from the journal.
         commits: u64,
     },
+    /// Nothing can be written for now.
+    ReadOnly {
+        /// The state directory.
+        dir: PathBuf,
+    },
     /// A checkpoint could not be used and was renamed.
     CheckpointSetAside {
         /// What it is called now.
@@ -81,6 +86,12 @@ impl fmt::Display for RecoveryNote {
             RecoveryNote::TableFromCheckpoint { path, commits } => {
                 write!(f, "table rebuilt: from checkpoint {} and {commits} commits from the journal", path.display())
             }
+            RecoveryNote::ReadOnly { dir } => write!(
+                f,
+                "state directory {} is on a read-only file system: queries are answered and updates refused with \
+                 SERVFAIL; mount it writable, and updates are taken again without a restart",
+                dir.display()
+            ),
             RecoveryNote::CheckpointSetAside { to, why } => {
                 write!(f, "checkpoint set aside as {}: {why}; it may be deleted", to.display())
             }

@@ -2,6 +2,9 @@
 //! memory, to the end of the journal. Then they can be served; the table follows in a thread of its own.
 //!
 //! The state directory holds `lock`, `journal/`, `table/` and `checkpoint/`.
+//!
+//! One on a read-only file system is served from as it is: the zones come from the checkpoint and the journal, for sled
+//! cannot even open a table there, and the journal's newest segment is in doubt until something can be written.
 
 use super::backup::RESTORING;
 use super::checkpoint;
@@ -10,15 +13,16 @@ use super::disk::{Disk, SystemDisk};
 use super::follower::Follower;
 use super::journal::{Journal, Retention};
 use super::start::{Base, Start, open_table};
-use super::table::Table;
+use super::table::{Table, TableError};
 use super::verify::{Files, Findings};
-use super::{Commit, History, Instant, RecoveryNote, Store, StoreError, Told};
+use super::{Commit, Health, History, Instant, RecoveryNote, Store, StoreError, Told};
 use crate::wire::Name;
 use crate::zone::{Serial, Unchecked, ZoneSet};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -27,12 +31,15 @@ pub struct DiskStore {
     journal: Journal,
     follower: Follower,
     dir: PathBuf,
+    health: Arc<Health>,
     checkpoints: Checkpoints,
     keep: Retention,
     /// The newest commit's time: what counts as now.
     now: u64,
     /// The first commit of the newest segment when segments were last let go.
     retired_at: u64,
+    /// Whether the last append failed.
+    refused: bool,
     /// Whether letting go of a segment failed: told once.
     stuck: bool,
     /// Held as long as the store: declared last, so that it is dropped when the table has closed its files.
@@ -99,7 +106,7 @@ impl DiskStore {
     ) -> Result<Opened<DiskStore>, StoreError> {
         // Whatever the umask: the records of a zone, and who changed them, are the operator's to show.
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(StoreError::io("create", dir))?;
-        let lock = lock(dir)?;
+        let (lock, access) = lock(dir)?;
         if dir.join(RESTORING).exists() {
             return Err(StoreError::Restoring { dir: dir.to_owned() });
         }
@@ -108,7 +115,10 @@ impl DiskStore {
         let fresh = !path.exists();
         let checkpoint_disk = disk.again();
         // The table first: the journal is to tell a write that was never finished from one that was answered.
-        let table = open_table(&path, options);
+        let table = match access {
+            Access::Write => open_table(&path, options),
+            Access::Read => Err(TableError::Disk(ErrorKind::ReadOnlyFilesystem.into())),
+        };
         let followed = table.as_ref().map_or(0, |(table, _)| table.mark().done.seq);
         let checkpoints = dir.join("checkpoint");
         let newest = checkpoint::list(&checkpoints)?.first().map_or(0, |(seq, _)| *seq);
@@ -118,16 +128,28 @@ impl DiskStore {
         if newest > last {
             return Err(StoreError::JournalShort { path: dir.join("journal"), last, checkpoint: newest });
         }
+        let (health, refused) = (Arc::new(Health::default()), journal.is_doubtful());
+        if refused {
+            let note = RecoveryNote::ReadOnly { dir: dir.to_owned() };
+            health.set_refusing(Some(note.to_string()));
+            notes.push(note);
+        }
+        health.set_last(last);
+        health.set_octets(journal.octets_after(0));
         let gathered = (journal.octets_after(newest), last - newest);
         let start = Start { path: &path, checkpoints: &checkpoints, options, journal: &journal };
         let Base { table, zones, from } =
             start.catch_up(table, fresh, &mut notes).map_err(|trouble| start.error(trouble))?;
         let follower = match table {
-            None => Follower::absent(),
+            None => {
+                health.set_resting(Some("it was not opened at the start; see the log".into()));
+                Follower::absent()
+            }
             Some(table) => {
                 let begins = from.as_ref().map_or(table.mark().done, |checkpoint| checkpoint.step);
                 let parts = journal.parts(begins.seq + 1);
-                Follower::start(table, from, parts).map_err(StoreError::io("start a thread for", &path))?
+                Follower::start(table, from, parts, Arc::clone(&health))
+                    .map_err(StoreError::io("start a thread for", &path))?
             }
         };
         let checkpoints = Checkpoints::open(checkpoints, checkpoint_disk, options.checkpoints, gathered)?;
@@ -135,9 +157,11 @@ impl DiskStore {
             journal,
             follower,
             dir: dir.to_owned(),
+            health,
             checkpoints,
             keep: options.keep,
             now: 0,
+            refused,
             retired_at: 0,
             stuck: false,
             _lock: lock,
@@ -182,6 +206,7 @@ impl DiskStore {
             }
             Err(_) => {}
         }
+        self.health.set_octets(self.journal.octets_after(0));
     }
 }
 
@@ -207,7 +232,14 @@ impl DiskStore {
 impl Store for DiskStore {
     fn append(&mut self, commits: &[Commit]) -> Result<u64, StoreError> {
         self.follower.wait_for_room();
-        let group = self.journal.append(commits)?;
+        let group = self.journal.append(commits).inspect_err(|error| {
+            self.health.set_refusing(Some(error.to_string()));
+            self.refused = true;
+        })?;
+        if std::mem::take(&mut self.refused) {
+            self.health.set_refusing(None);
+        }
+        self.health.set_last(self.journal.last());
         self.checkpoints.gathered(group.octets.len() as u64, group.frames.len() as u64);
         self.now = commits.last().map_or(self.now, |commit| commit.time);
         // Only what is durable: a table that knew more than the journal would be thrown away at the next start.
@@ -267,6 +299,10 @@ impl Store for DiskStore {
         }
     }
 
+    fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
+    }
+
     fn table_fault(&mut self) -> Option<StoreError> {
         let path = || self.dir.join("table");
         match self.follower.fault() {
@@ -276,11 +312,27 @@ impl Store for DiskStore {
     }
 }
 
+/// What a state directory can be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Write,
+    /// Its file system is read-only.
+    Read,
+}
+
 /// Takes the state directory for this process.
-pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
+///
+/// Where its file system is read-only, a lock that lies there is taken all the same: it may become writable. Without
+/// one there never was a state.
+pub(super) fn lock(dir: &Path) -> Result<(File, Access), StoreError> {
     let path = dir.join("lock");
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut file = open.map_err(StoreError::io("open", &path))?;
+    let (mut file, access) = match open {
+        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem && path.exists() => {
+            (File::open(&path).map_err(StoreError::io("open", &path))?, Access::Read)
+        }
+        open => (open.map_err(StoreError::io("open", &path))?, Access::Write),
+    };
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -292,8 +344,11 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
         Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &path)(error)),
     }
     // A courtesy to whoever comes second. On a full disk there is no room for it, and the start goes on all the same.
-    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(file)
+    match file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())) {
+        // A kernel that found an error in a file system still opens files there.
+        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => Ok((file, Access::Read)),
+        _ => Ok((file, access)),
+    }
 }
 
 #[cfg(test)]

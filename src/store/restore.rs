@@ -38,7 +38,7 @@ pub enum Existing {
 pub fn restore(dir: &Path, state: &Path, existing: Existing) -> Result<Restored, StoreError> {
     let list = List::read(dir)?;
     DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(StoreError::io("create", state))?;
-    let _lock = lock(state)?;
+    let (_lock, _) = lock(state)?;
     let old = in_the_way(state)?;
     if existing == Existing::Refuse && !old.is_empty() {
         return Err(StoreError::Occupied { dir: state.to_owned() });

@@ -31,6 +31,7 @@ use crate::wire::Name;
 use crate::zone::{self, Changes, Key};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// A start that has read the table and the journal.
@@ -151,8 +152,12 @@ impl Start<'_> {
             match self.zones_of(&path) {
                 Ok(zones) => return Ok((zones, Some(Checkpoint::open(&path)?))),
                 Err(StoreError::Checkpoint { why, .. }) => {
-                    let to = path.with_extension("damaged");
-                    fs::rename(&path, &to).map_err(StoreError::io("set aside", &path))?;
+                    let aside = path.with_extension("damaged");
+                    let to = match fs::rename(&path, &aside) {
+                        // It is in nobody's way where nothing can be written either.
+                        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => path,
+                        renamed => renamed.map(|()| aside).map_err(StoreError::io("set aside", &path))?,
+                    };
                     notes.push(RecoveryNote::CheckpointSetAside { to, why });
                 }
                 Err(error) => return Err(error.into()),

@@ -37,7 +37,7 @@ pub(super) struct Files {
 
 /// Checks the state in `dir`, which no server uses.
 pub fn verify(dir: &Path) -> Result<Findings, StoreError> {
-    let _lock = lock(dir)?;
+    let (_lock, _) = lock(dir)?;
     let files = Files::new(dir, None);
     let mut findings = files.check();
     let table = dir.join("table");

@@ -11,6 +11,8 @@
 
 pub(crate) mod agent;
 pub(crate) mod client;
+pub(crate) mod command;
+pub(crate) mod disk;
 pub(crate) mod exchange;
 pub(crate) mod house;
 pub(crate) mod load;
