@@ -3,7 +3,8 @@
 use super::Places;
 use crate::config::{self, Config, Flags};
 use crate::error::Error;
-use crate::server::{Command, call, verify};
+use crate::server::{Command, call, repair, verify};
+use crate::store::Commits;
 use crate::wire::Name;
 use crate::zone::text::write_zone;
 use clap::{Args, Subcommand};
@@ -74,6 +75,17 @@ pub(super) enum Zone {
         #[command(flatten)]
         places: Places,
     },
+    /// Go on without commits that a damaged journal has lost
+    ///
+    /// Needed only where dyndns serve has refused to start and named these commits. What they changed is lost, and all else
+    /// stays: a checkpoint of it is written, and the damaged part of the journal set aside. The server must not run.
+    Repair {
+        #[command(flatten)]
+        places: Places,
+        /// The lost commits, as dyndns serve has named them
+        #[arg(long, value_name = "FIRST[-LAST]")]
+        without: Commits,
+    },
 }
 
 /// Print what a running server has done since it started
@@ -119,6 +131,10 @@ impl Zone {
                     1 => Err(Error::refused("there is a fault")),
                     faults => Err(Error::refused(format!("there are {faults} faults"))),
                 }
+            }
+            Zone::Repair { places, without } => {
+                let state_dir = Config::state_directory(&Flags::from(places))?;
+                super::print(&format!("{}\n", repair(&state_dir, without)?))
             }
             Zone::History { places, name, max } => ask(places, &Command::History { zone: name.to_string(), max }),
         }

@@ -14,7 +14,7 @@ use super::zone_files::ZoneFiles;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::query::View;
-use crate::store::{self, BackedUp, Existing, Findings, Instant, Restored, Retention, StoreOptions};
+use crate::store::{self, BackedUp, Commits, Existing, Findings, Instant, Restored, Retention, StoreOptions};
 use crate::update::policy::Rights;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
@@ -177,6 +177,14 @@ pub fn backup(state_dir: &Path, to: &Path) -> Result<(Instant, BackedUp), Error>
         .map_err(|error| Error::usage("cannot read the server's answer").because(error))?;
     let made = store::backup(state_dir, &instant, to).map_err(cannot)?;
     Ok((instant, made))
+}
+
+/// Mends the journal of a state that no server uses, without commits that are lost; returns what was done, in a line.
+///
+/// Errors: a server uses it; other commits would be lost than these, or none.
+pub fn repair(state_dir: &Path, without: Commits) -> Result<String, Error> {
+    let repaired = store::repair(state_dir, &StoreOptions::default(), without);
+    repaired.map(|note| note.to_string()).map_err(|error| Error::refused("cannot repair").because(error))
 }
 
 /// Makes a state directory from a backup.

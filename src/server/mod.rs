@@ -16,6 +16,6 @@ mod writer;
 mod zone_files;
 
 pub use control::Command;
-pub use control_socket::{backup, call, restore, verify};
+pub use control_socket::{backup, call, repair, restore, verify};
 pub use run::{Ready, run};
 pub use secure::check_certificate;

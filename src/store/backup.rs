@@ -18,6 +18,7 @@
 use super::checkpoint::{self, Checkpoint};
 use super::journal::{self, Extent};
 use super::mark::Step;
+use super::mend;
 use super::segment::Frames;
 use super::{Instant, StoreError};
 use sha2::{Digest, Sha256};
@@ -168,7 +169,8 @@ fn copy_others(state: &Path, within: &str, out: &mut Output<'_>, warnings: &mut 
 }
 
 fn is_apart(name: &str) -> bool {
-    APART.contains(&name) || name.starts_with("table.") || name.starts_with(ASIDE) || name.starts_with(RESTORING)
+    let prefixes = ["table.", mend::ASIDE, ASIDE, RESTORING];
+    APART.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// A directory that files are put into, each synced.

@@ -1,5 +1,6 @@
 //! What can go wrong on the durable side, in words for the operator.
 
+use super::Commits;
 use crate::wire::Name;
 use std::fmt;
 use std::io;
@@ -33,6 +34,17 @@ pub enum StoreError {
         /// What is wrong there.
         why: String,
     },
+    /// Damage to the journal by which commits would be lost that were answered.
+    Lost {
+        /// What was found first.
+        found: Box<StoreError>,
+        /// The commits.
+        lost: Commits,
+        /// The state directory.
+        dir: PathBuf,
+    },
+    /// There is nothing that a repair would have to go on without.
+    Undamaged,
     /// A file of a later version of the format.
     Newer {
         /// The file.
@@ -116,6 +128,17 @@ impl StoreError {
         let path = path.into();
         move |source| StoreError::Io { doing, path, source }
     }
+
+    /// What is damaged and where, in a few words.
+    pub(super) fn damage(&self) -> String {
+        match self {
+            StoreError::Damaged { path, offset, why } => {
+                format!("{} is damaged at octet {offset}: {why}", path.display())
+            }
+            StoreError::Undamaged => "a part of it cannot be read".into(),
+            other => other.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for StoreError {
@@ -141,12 +164,24 @@ impl fmt::Display for StoreError {
                 };
                 write!(f, "cannot {doing} {}: {}; {remedy}", path.display(), plain(source))
             }
-            StoreError::Damaged { path, offset, why } => write!(
+            StoreError::Damaged { .. } => write!(
                 f,
-                "cannot read the journal: {} is damaged at octet {offset}: {why}; answered updates would be lost by \
-                 going on, so restore this file from a backup, or move the whole state directory aside to begin again \
-                 from the zone files",
-                path.display()
+                "cannot read the journal: {}; check the disk: the next start sets the damage aside where nothing answered \
+                 is lost by that, and says what to do where something is",
+                self.damage()
+            ),
+            StoreError::Lost { found, lost, dir } => write!(
+                f,
+                "cannot read the journal: {}; lost would be {}, answered and held by neither the table nor a checkpoint: \
+                 start from a backup with dyndns restore, or go on without with dyndns zone repair --without {lost} \
+                 --state-dir {}",
+                found.damage(),
+                lost.words(),
+                dir.display()
+            ),
+            StoreError::Undamaged => f.write_str(
+                "there is nothing to go on without: each commit can be read, or the table or a checkpoint holds it; start \
+                 the server",
             ),
             StoreError::Newer { path, version } => write!(
                 f,

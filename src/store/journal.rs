@@ -44,7 +44,7 @@
 //!
 //! In the last segment, what follows the last whole frame is a write that was never finished, and is cut, unless a whole
 //! frame of a later group stands behind it, or the table or a checkpoint holds the commit that is not whole. That is damage
-//! to commits that were answered, and the journal refuses to open.
+//! to commits that were answered, and the journal refuses to open; [`super::mend`] tells what a start does then.
 //!
 //! A start reads the last segment whole and of every other the header alone. What it builds upon, the commits after the
 //! table's mark or after a checkpoint, it reads by [`Journal::replay`], which checks every frame, the chain, and that each
@@ -56,6 +56,7 @@ mod begin;
 mod check;
 mod retention;
 
+pub(super) use begin::make;
 pub(super) use check::{Checked, check};
 pub use retention::Retention;
 
@@ -410,7 +411,7 @@ impl Segment {
     }
 }
 
-fn of_header(error: HeaderError, path: &Path) -> StoreError {
+pub(super) fn of_header(error: HeaderError, path: &Path) -> StoreError {
     match error {
         HeaderError::Newer(version) => StoreError::Newer { path: path.to_owned(), version },
         broken => StoreError::Damaged { path: path.to_owned(), offset: 0, why: broken.to_string() },
@@ -450,7 +451,7 @@ fn list(dir: &Path) -> Result<Vec<(Order, PathBuf)>, StoreError> {
     Ok(found)
 }
 
-fn name_of(first: u64, generation: u32) -> String {
+pub(super) fn name_of(first: u64, generation: u32) -> String {
     match generation {
         0 => format!("{first:020}.seg"),
         later => format!("{first:020}.{later}.seg"),

@@ -21,6 +21,7 @@ mod health;
 mod journal;
 mod mark;
 mod memory;
+mod mend;
 mod note;
 #[cfg(test)]
 mod power;
@@ -40,6 +41,7 @@ pub use error::StoreError;
 pub use health::Health;
 pub use journal::Retention;
 pub use memory::MemoryStore;
+pub use mend::{Commits, repair};
 pub use note::RecoveryNote;
 pub use recovery::{DiskStore, LoadedZone, Opened, StoreOptions};
 pub use restore::{Existing, Restored, restore};
@@ -151,7 +153,12 @@ fn select(
         if since.is_some() && logged.commit.kind != CommitKind::Change {
             break;
         }
+        let leads = since.is_some() && since == logged.commit.from;
         commits.push(logged);
+        if leads {
+            complete = true;
+            break;
+        }
     }
     if since.is_some() && !complete {
         commits.clear();

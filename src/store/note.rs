@@ -1,5 +1,8 @@
 //! What a start found and did.
 
+use super::Commits;
+use crate::wire::Name;
+use crate::zone::Serial;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -46,6 +49,21 @@ pub enum RecoveryNote {
         /// How many commits came from the journal.
         commits: u64,
     },
+    /// The journal was damaged; what is whole of it goes on.
+    JournalMended {
+        /// What was found.
+        found: String,
+        /// Where the damaged part is now, and all before it.
+        aside: PathBuf,
+        /// The first commit that it has now.
+        kept: u64,
+        /// The commits that are lost.
+        lost: Option<Commits>,
+        /// The zones that are lost with them.
+        gone: Vec<Name>,
+        /// For each zone the serial from which its history goes on.
+        begins: Vec<(Name, Serial)>,
+    },
     /// Nothing can be written for now.
     ReadOnly {
         /// The state directory.
@@ -59,6 +77,9 @@ pub enum RecoveryNote {
         why: String,
     },
 }
+
+/// How many zones are told one by one.
+const TOLD: usize = 10;
 
 impl fmt::Display for RecoveryNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,6 +106,26 @@ impl fmt::Display for RecoveryNote {
             }
             RecoveryNote::TableFromCheckpoint { path, commits } => {
                 write!(f, "table rebuilt: from checkpoint {} and {commits} commits from the journal", path.display())
+            }
+            RecoveryNote::JournalMended { found, aside, kept, lost, gone, begins } => {
+                write!(f, "journal mended: {found}; ")?;
+                match lost {
+                    None => f.write_str("nothing answered is lost, for a checkpoint holds all zones")?,
+                    Some(lost) => write!(f, "what {} changed is lost", lost.words())?,
+                }
+                for zone in gone {
+                    write!(f, ", and so is zone {zone}")?;
+                }
+                let aside = aside.display();
+                write!(f, "; all before commit {kept} is set aside in {aside}: history and IXFR begin")?;
+                for (index, (zone, serial)) in begins.iter().take(TOLD).enumerate() {
+                    let comma = if index > 0 { "," } else { "" };
+                    write!(f, "{comma} with serial {serial} of {zone}")?;
+                }
+                match begins.len().saturating_sub(TOLD) {
+                    0 => Ok(()),
+                    more => write!(f, ", and in {more} more zones"),
+                }
             }
             RecoveryNote::ReadOnly { dir } => write!(
                 f,

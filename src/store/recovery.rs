@@ -12,7 +12,8 @@ use super::checkpoints::{CheckpointRule, Checkpoints};
 use super::disk::{Disk, SystemDisk};
 use super::follower::Follower;
 use super::journal::{Journal, Retention};
-use super::start::{Base, Start, open_table};
+use super::mend::Damage;
+use super::start::{Base, Start, Zones, open_table};
 use super::table::{Table, TableError};
 use super::verify::{Files, Findings};
 use super::{Commit, Health, History, Instant, RecoveryNote, Store, StoreError, Told};
@@ -110,7 +111,26 @@ impl DiskStore {
         if dir.join(RESTORING).exists() {
             return Err(StoreError::Restoring { dir: dir.to_owned() });
         }
-        let mut notes = Vec::new();
+        let (mut notes, held) = (Vec::new(), lock.try_clone().map_err(StoreError::io("lock", dir))?);
+        let (store, zones) = match DiskStore::load(disk.again(), dir, options, (held, access), &mut notes) {
+            Err(found @ StoreError::Damaged { .. }) if access == Access::Write => {
+                let mended = Damage { dir, options, found, without: None }.mend(disk.again().as_mut())?;
+                notes = vec![mended];
+                DiskStore::load(disk, dir, options, (lock, access), &mut notes)?
+            }
+            loaded => loaded?,
+        };
+        Ok(Opened { store, zones: zones.into_values().collect(), notes })
+    }
+
+    /// Reads what there is. The journal's damage, wherever it is needed, is an error.
+    fn load(
+        disk: Box<dyn Disk>,
+        dir: &Path,
+        options: &StoreOptions,
+        (lock, access): (File, Access),
+        notes: &mut Vec<RecoveryNote>,
+    ) -> Result<(DiskStore, Zones), StoreError> {
         let path = dir.join("table");
         let fresh = !path.exists();
         let checkpoint_disk = disk.again();
@@ -123,7 +143,7 @@ impl DiskStore {
         let checkpoints = dir.join("checkpoint");
         let newest = checkpoint::list(&checkpoints)?.first().map_or(0, |(seq, _)| *seq);
         let answered = followed.max(newest);
-        let journal = Journal::open(&dir.join("journal"), options.segment_size, disk, answered, &mut notes)?;
+        let journal = Journal::open(&dir.join("journal"), options.segment_size, disk, answered, notes)?;
         let last = journal.last();
         if newest > last {
             return Err(StoreError::JournalShort { path: dir.join("journal"), last, checkpoint: newest });
@@ -139,7 +159,7 @@ impl DiskStore {
         let gathered = (journal.octets_after(newest), last - newest);
         let start = Start { path: &path, checkpoints: &checkpoints, options, journal: &journal };
         let Base { table, zones, from } =
-            start.catch_up(table, fresh, &mut notes).map_err(|trouble| start.error(trouble))?;
+            start.catch_up(table, fresh, notes).map_err(|trouble| start.error(trouble))?;
         let follower = match table {
             None => {
                 health.set_resting(Some("it was not opened at the start; see the log".into()));
@@ -166,7 +186,7 @@ impl DiskStore {
             stuck: false,
             _lock: lock,
         };
-        Ok(Opened { store, zones: zones.into_values().collect(), notes })
+        Ok((store, zones))
     }
 
     /// Waits until the table holds every commit. Never needed for durability; it spares the next start work.

@@ -123,10 +123,7 @@ impl Group {
     pub(super) fn seal(&mut self, header: &Header) {
         for place in &self.frames {
             if let Some(frame) = self.octets.get_mut(place.start..place.end) {
-                let crc = crc_of(frame, header).to_be_bytes();
-                if let Some(at) = frame.get_mut(4..8) {
-                    at.copy_from_slice(&crc);
-                }
+                seal_one(frame, header);
             }
         }
     }
@@ -178,6 +175,13 @@ pub(super) enum Tail {
     },
 }
 
+impl Frame<'_> {
+    /// The sequence number of the first frame of its group.
+    pub(super) fn group(&self) -> u64 {
+        self.seq.saturating_sub(u64::from(self.place))
+    }
+}
+
 impl<'a> Frames<'a> {
     /// The frames of the segment that is all of `octets`.
     pub(super) fn new(octets: &'a [u8]) -> Result<Frames<'a>, HeaderError> {
@@ -203,11 +207,21 @@ impl<'a> Frames<'a> {
         }
         for at in self.at..self.octets.len() {
             let Some(frame) = self.whole_at(at) else { continue };
-            if frame.seq.saturating_sub(u64::from(frame.place)) > self.seq {
+            if frame.group() > self.seq {
                 return Tail::Damaged { whole_at: at };
             }
         }
         Tail::Torn
+    }
+
+    /// The next frame that is whole, behind whatever octets, and where it is. What stands between is damaged.
+    pub(super) fn find(&self) -> Option<(usize, Frame<'a>)> {
+        (self.at..self.octets.len()).find_map(|at| Some((at, self.whole_at(at)?)))
+    }
+
+    /// Goes on behind a frame that [`Frames::find`] found.
+    pub(super) fn resume_after(&mut self, at: usize, frame: &Frame<'a>) {
+        (self.at, self.seq, self.chain) = (at + FRAME + frame.payload.len(), frame.seq + 1, frame.chain);
     }
 
     fn whole_at(&self, at: usize) -> Option<Frame<'a>> {
@@ -251,7 +265,24 @@ impl fmt::Display for HeaderError {
     }
 }
 
-fn chain_after(before: &Chain, payload: &[u8]) -> Chain {
+/// Fills in the CRCs of frames that stand one after the other, for a segment with this header.
+pub(super) fn seal(mut frames: &mut [u8], header: &Header) {
+    while let Some(length) = frames.first_chunk().copied().map(u32::from_be_bytes) {
+        let length = FRAME.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+        let Some((frame, rest)) = frames.split_at_mut_checked(length) else { return };
+        seal_one(frame, header);
+        frames = rest;
+    }
+}
+
+fn seal_one(frame: &mut [u8], header: &Header) {
+    let crc = crc_of(frame, header).to_be_bytes();
+    if let Some(at) = frame.get_mut(4..8) {
+        at.copy_from_slice(&crc);
+    }
+}
+
+pub(super) fn chain_after(before: &Chain, payload: &[u8]) -> Chain {
     let mut hash = Sha256::new();
     hash.update(before);
     hash.update(payload);

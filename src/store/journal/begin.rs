@@ -2,6 +2,7 @@
 
 use super::{Current, Journal, Segment, UNFINISHED, name_of, open_frames};
 use crate::store::StoreError;
+use crate::store::disk::Disk;
 use crate::store::segment::{FRAME, Frame, HEADER, Header};
 use std::fs::{self, File};
 use std::path::Path;
@@ -22,16 +23,8 @@ impl Journal {
         };
         self.latest = Some((header.first, generation));
         let path = self.dir.join(name_of(header.first, generation));
-        let unfinished = self.dir.join(UNFINISHED);
         let size = (octets.len() + room).max(self.segment_size);
-        let made = self.make(&unfinished, &path, size, &octets);
-        if made.is_err() {
-            // On a full disk the room matters more than the file; a failure to remove it changes nothing. Where the
-            // rename went through, the segment may stay: it has a name of its own, and holds nothing but what was
-            // answered.
-            let _ = fs::remove_file(&unfinished);
-        }
-        let file = made?;
+        let file = make(self.disk.as_mut(), &path, size, &octets)?;
         if std::mem::take(&mut self.doubtful) {
             // Its file stays until the next start, for the table may be reading it.
             self.segments.pop();
@@ -57,20 +50,35 @@ impl Journal {
         octets.truncate(end);
         Ok((header, octets))
     }
+}
 
-    fn make(&mut self, unfinished: &Path, path: &Path, size: usize, begin: &[u8]) -> Result<File, StoreError> {
-        let file = self.disk.create(unfinished).map_err(StoreError::io("create", path))?;
-        let zeros = vec![0; size.min(1 << 20)];
-        let mut at = 0;
-        while at < size {
-            let octets = zeros.get(..zeros.len().min(size - at)).unwrap_or_default();
-            self.disk.write_at(&file, octets, at as u64).map_err(StoreError::io("write", path))?;
-            at += octets.len();
-        }
-        self.disk.write_at(&file, begin, 0).map_err(StoreError::io("write", path))?;
-        self.disk.sync(&file).map_err(StoreError::io("sync", path))?;
-        self.disk.rename(unfinished, path).map_err(StoreError::io("create", path))?;
-        self.disk.sync_dir(&self.dir).map_err(StoreError::io("sync", &self.dir))?;
-        Ok(file)
+/// Makes a segment at `path`, of this size and with these octets at its beginning. On an error nothing of it stays; but
+/// where the rename went through, the segment may stay: it has a name of its own, and holds nothing but what was
+/// answered.
+pub(in crate::store) fn make(disk: &mut dyn Disk, path: &Path, size: usize, begin: &[u8]) -> Result<File, StoreError> {
+    let dir = path.parent().unwrap_or(path);
+    let unfinished = dir.join(UNFINISHED);
+    let made = make_as(disk, &unfinished, path, size, begin);
+    if made.is_err() {
+        // On a full disk the room matters more than the file; a failure to remove it changes nothing.
+        let _ = fs::remove_file(&unfinished);
     }
+    let file = made?;
+    disk.sync_dir(dir).map_err(StoreError::io("sync", dir))?;
+    Ok(file)
+}
+
+fn make_as(disk: &mut dyn Disk, unfinished: &Path, path: &Path, size: usize, begin: &[u8]) -> Result<File, StoreError> {
+    let file = disk.create(unfinished).map_err(StoreError::io("create", path))?;
+    let zeros = vec![0; size.min(1 << 20)];
+    let mut at = 0;
+    while at < size {
+        let octets = zeros.get(..zeros.len().min(size - at)).unwrap_or_default();
+        disk.write_at(&file, octets, at as u64).map_err(StoreError::io("write", path))?;
+        at += octets.len();
+    }
+    disk.write_at(&file, begin, 0).map_err(StoreError::io("write", path))?;
+    disk.sync(&file).map_err(StoreError::io("sync", path))?;
+    disk.rename(unfinished, path).map_err(StoreError::io("create", path))?;
+    Ok(file)
 }
