@@ -42,6 +42,9 @@ pub(super) enum Mesh {
         /// Whom to try before the ticket's own contacts, as HOST or HOST:PORT; several times
         #[arg(long, value_name = "HOST[:PORT]")]
         contact: Vec<String>,
+        /// How often to look for what has changed
+        #[arg(long, value_name = "TIME", default_value = "5s", value_parser = period)]
+        heartbeat: Duration,
         #[command(flatten)]
         place: Place,
     },
@@ -192,7 +195,9 @@ impl Mesh {
                 let ticket = read_ticket(&ticket)?;
                 node.run(Some(ticket))
             }
-            Mesh::Watch { ticket, contact, place } => watch(read_ticket(&ticket)?, contact, place),
+            Mesh::Watch { ticket, contact, heartbeat, place } => {
+                watch(read_ticket(&ticket)?, contact, heartbeat, place)
+            }
             Mesh::List { place } => place.ask(&Command::List),
             Mesh::Status { place } => place.ask(&Command::Status),
             Mesh::Ticket(TicketCommand::New { expires, watch, place }) => {
@@ -268,12 +273,14 @@ impl NodeArguments {
     }
 }
 
-fn watch(ticket: Ticket, contacts: Vec<String>, place: Place) -> Result<(), Error> {
+fn watch(ticket: Ticket, contacts: Vec<String>, heartbeat: Duration, place: Place) -> Result<(), Error> {
     let form = place.form();
     let state_dir = mesh_state_directory(place.state_dir, WATCHER);
     let name = Label::new("watcher").ok_or_else(|| Error::usage("cannot name the watcher"))?;
     let zone = Name::parse(ZONE).map_err(|error| Error::usage(format!("cannot use zone {ZONE}")).because(error))?;
-    let node = NodeSettings { role: Role::Watcher, port: 0, ..NodeSettings::new(name) };
+    // Nobody tells a watcher anything, so it compares whenever it asks.
+    let times = NodeSettings { heartbeat, announce: heartbeat, ..NodeSettings::new(name) };
+    let node = NodeSettings { role: Role::Watcher, port: 0, ..times };
     let listen = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     logging::init(&LogConfig { file: None, format: LogFormat::Text, level: LogLevel::Warn })?;
     let settings = Settings { state_dir, listen, zone, node, entry: Entry::Join(ticket), contacts };

@@ -2,7 +2,7 @@
 
 use crate::clock::timestamp;
 use crate::error::Error;
-use crate::link::mesh::{Host, HostReport, ListReport, Reply, StatusReport, TicketReport, View};
+use crate::link::mesh::{Change, Host, HostReport, ListReport, Reply, StatusReport, TicketReport, View};
 use serde::Serialize;
 use serde_json::json;
 use std::fmt::Write;
@@ -91,17 +91,13 @@ pub(super) fn changes(shown: &mut Vec<Host>, view: &View, form: Form) -> String 
             let _ = writeln!(text, "{event} {}.{} {}{taken}", host.name, view.zone, addresses(&host.addresses));
         }
     };
-    for host in &view.hosts {
-        match shown.iter().find(|before| before.id == host.id) {
-            None => line("here", host),
-            Some(before) if before.addresses != host.addresses || before.holds_name != host.holds_name => {
-                line("changed", host)
-            }
-            Some(_) => {}
-        }
-    }
-    for host in shown.iter().filter(|host| !view.hosts.iter().any(|now| now.id == host.id)) {
-        line("gone", host);
+    for (change, host) in view.changes_since(shown) {
+        let event = match change {
+            Change::Here => "here",
+            Change::Changed => "changed",
+            Change::Gone => "gone",
+        };
+        line(event, host);
     }
     shown.clone_from(&view.hosts);
     text

@@ -404,6 +404,8 @@ impl Node {
             message => {
                 self.hear(from, at);
                 self.answer(from, at, message);
+                // Only now may there be a record to which the place belongs.
+                self.table.heard(&from, at, now);
             }
         }
     }

@@ -139,9 +139,32 @@ impl Inhabitant {
         found.unwrap_or_else(|| panic!("no `{text}` in:\n{}", self.output.text()))
     }
 
+    /// Waits for the line of this number that contains `text`.
+    pub(crate) fn wait_for_times(&self, text: &str, times: usize) {
+        let mut seen = 0;
+        let found = self.output.wait_for(DEADLINE, |line| {
+            seen += usize::from(line.contains(text));
+            seen == times
+        });
+        assert!(found.is_some(), "no {times} times `{text}` in:\n{}", self.output.text());
+    }
+
     /// All it has said.
     pub(crate) fn said(&self) -> String {
         self.output.text()
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
+    }
+
+    /// Waits until it has ended by itself; its exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        // Both streams end with the process: nothing else holds them.
+        assert!(self.output.ended_within(DEADLINE), "still running; it said:\n{}", self.said());
+        self.child.wait().unwrap().code()
     }
 
     /// Ends it at once, as a crash would.

@@ -211,7 +211,7 @@ impl Lines {
         }
     }
 
-    fn ended_within(&self, deadline: Duration) -> bool {
+    pub(crate) fn ended_within(&self, deadline: Duration) -> bool {
         let state = self.state.lock().unwrap();
         let (state, _) = self.changed.wait_timeout_while(state, deadline, |state| state.ended < 2).unwrap();
         state.ended == 2

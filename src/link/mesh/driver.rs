@@ -6,7 +6,7 @@ use super::report::{Reply, TicketReport};
 use super::state::{Membership, State, random, save};
 use super::tickets::Tickets;
 use super::transport::{Received, Transport};
-use super::view::View;
+use super::view::{Change, Host, View};
 use super::{Entry, PORT, Settings};
 use crate::clock::Clock;
 use crate::error::{Error, io_text};
@@ -308,6 +308,7 @@ impl Mesh {
         self.view.send_if_modified(|shown| {
             let other = **shown != view;
             if other {
+                log(&view, &shown.hosts);
                 *shown = Arc::new(view);
             }
             other
@@ -410,6 +411,19 @@ fn begin(state: &State) -> Result<Ticket, Error> {
     let steward = secret.key().map(Steward::new);
     let ticket = steward.and_then(|steward| steward.ticket(*random().ok()?, Rights::Join, u64::MAX, Vec::new()));
     ticket.ok_or_else(|| Error::usage("cannot begin a mesh: the key that was made is no key; try again"))
+}
+
+/// One line for each host that came, moved or went.
+fn log(view: &View, before: &[Host]) {
+    for (change, host) in view.changes_since(before).into_iter().filter(|(_, host)| !host.me) {
+        let addresses = host.addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",");
+        let (name, node, holds_name) = (&host.name, host.id, host.holds_name);
+        match change {
+            Change::Here => tracing::info!(%name, %node, addresses, holds_name, "host is here"),
+            Change::Changed => tracing::info!(%name, %node, addresses, holds_name, "host has changed"),
+            Change::Gone => tracing::info!(%name, %node, "host is gone"),
+        }
+    }
 }
 
 fn with_port(named: &str) -> String {

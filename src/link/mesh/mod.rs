@@ -25,7 +25,7 @@ pub use hosts_file::hosts_file;
 pub use report::{HostReport, ListReport, Reply, StatusReport, TicketReport};
 pub use run::{Told, run};
 pub use state::{Membership, membership};
-pub use view::{Host, View};
+pub use view::{Change, Host, View};
 
 use crate::mesh::Ticket;
 use crate::wire::Name;

@@ -1,10 +1,11 @@
 //! Octets between nodes: QUIC (RFC 9000) on one socket, over which a node both calls and is called, so that peers see it
 //! where it listens.
 //!
-//! A message is one unidirectional stream. It goes over a connection that leads to just that address, or over a new
-//! one; a connection that does not acknowledge it is given up and begun anew, so a peer that has started again or
-//! moved costs one try, not a timeout of QUIC. What does not arrive in the time that an answer may take is
-//! dropped: the node asks again by itself.
+//! A message is one stream, which the other end ends in turn once it has read it: QUIC's own acknowledgements come
+//! before, and what a peer has not read is lost when the connection ends. A message goes over a connection that leads to
+//! just that address, or over a new one; a connection on which it is not read is given up and begun anew, so a
+//! peer that has started again or moved costs one try, not a timeout of QUIC. What does not arrive in the time
+//! that an answer may take is dropped: the node asks again by itself.
 //!
 //! Whoever is at the other end, what it can cost is bounded: handshakes (only from addresses that have proved to be
 //! theirs, so many at once, so long), connections (`links`), one message at a time from each, octets on their way.
@@ -79,8 +80,8 @@ impl Transport {
         let idle = IdleTimeout::try_from(IDLE).map_err(|error| cannot().because(error))?;
         transport
             .max_idle_timeout(Some(idle))
-            .max_concurrent_bidi_streams(0_u32.into())
-            .max_concurrent_uni_streams(STREAMS.into())
+            .max_concurrent_bidi_streams(STREAMS.into())
+            .max_concurrent_uni_streams(0_u32.into())
             .datagram_receive_buffer_size(None)
             .stream_receive_window(WINDOW.into())
             .receive_window((4 * WINDOW).into())
@@ -272,9 +273,10 @@ impl Shared {
 
     /// One message after the other: a peer that is slow with one waits with the next.
     async fn listen(&self, from: NodeId, connection: &Connection) {
-        while let Ok(mut stream) = connection.accept_uni().await {
+        while let Ok((mut done, mut stream)) = connection.accept_bi().await {
             match timeout(IDLE, stream.read_to_end(Message::LONGEST)).await {
                 Ok(Ok(octets)) => {
+                    let _ = done.finish();
                     let received = Received { from, at: place_of(connection), octets };
                     if self.inbox.send(received).await.is_err() {
                         return;
@@ -301,16 +303,14 @@ async fn greet(incoming: Incoming) -> Option<(NodeId, Connection)> {
     Some((id, connection))
 }
 
-/// Returns once the other end has acknowledged all of it.
-async fn push(connection: &Connection, octets: &[u8]) -> Result<(), quinn::WriteError> {
-    let mut stream = connection.open_uni().await?;
-    stream.write_all(octets).await?;
+/// Returns once the other end has read all of it.
+async fn push(connection: &Connection, octets: &[u8]) -> Result<(), quinn::ReadToEndError> {
+    let lost = |error: quinn::ConnectionError| quinn::ReadToEndError::Read(error.into());
+    let (mut stream, mut done) = connection.open_bi().await.map_err(lost)?;
+    // Where it cannot be written it cannot be read either, and that says why.
+    let _ = stream.write_all(octets).await;
     let _ = stream.finish();
-    match stream.stopped().await {
-        Ok(_) => Ok(()),
-        Err(quinn::StoppedError::ConnectionLost(error)) => Err(error.into()),
-        Err(quinn::StoppedError::ZeroRttRejected) => Err(quinn::WriteError::ZeroRttRejected),
-    }
+    done.read_to_end(0).await.map(drop)
 }
 
 fn bind(ip: IpAddr, port: u16) -> Result<UdpSocket, Error> {

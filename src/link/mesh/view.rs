@@ -50,7 +50,36 @@ pub struct Host {
     pub me: bool,
 }
 
+/// What became of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was not there before.
+    Here,
+    /// It is elsewhere, or its name stands for another or for it now.
+    Changed,
+    /// It is not there any more.
+    Gone,
+}
+
 impl View {
+    /// What is other than in `before`, in the order of ids; those that are gone come last.
+    pub fn changes_since<'a>(&'a self, before: &'a [Host]) -> Vec<(Change, &'a Host)> {
+        let of = |hosts: &'a [Host], id| {
+            let at = hosts.binary_search_by_key(id, |host: &Host| host.id).ok();
+            at.and_then(|at| hosts.get(at))
+        };
+        let here = self.hosts.iter().filter_map(|host| match of(before, &host.id) {
+            None => Some((Change::Here, host)),
+            Some(old) => {
+                let same =
+                    (&old.name, &old.addresses, old.holds_name) == (&host.name, &host.addresses, host.holds_name);
+                (!same).then_some((Change::Changed, host))
+            }
+        });
+        let gone = before.iter().filter(|host| of(&self.hosts, &host.id).is_none()).map(|host| (Change::Gone, host));
+        here.chain(gone).collect()
+    }
+
     pub(super) fn of(node: &Node, name: &Label, mesh: NodeId, zone: Name, joined: bool) -> View {
         let me = node.id();
         let hosts: Vec<Host> = node
@@ -82,5 +111,44 @@ impl View {
             name_taken_by: name_taken_by.map(|host| host.id),
             hosts,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(id: u8, address: &str) -> Host {
+        Host {
+            id: NodeId([id; 32]),
+            name: Label::new("nas").unwrap(),
+            addresses: vec![address.parse().unwrap()],
+            port: 5399,
+            holds_name: true,
+            lease: 7200,
+            issued: 1,
+            since: 1,
+            role: Role::Member,
+            me: false,
+        }
+    }
+
+    #[test]
+    fn who_came_moved_and_went_is_told_and_who_only_signed_anew_is_not() {
+        let before = [host(1, "192.0.2.1"), host(2, "192.0.2.2"), host(4, "192.0.2.4")];
+        let renewed = Host { issued: 9, ..host(1, "192.0.2.1") };
+        let view = View {
+            me: NodeId([1; 32]),
+            name: Label::new("nas").unwrap(),
+            mesh: NodeId([9; 32]),
+            zone: Name::parse("mesh.home.arpa").unwrap(),
+            joined: true,
+            addresses: Vec::new(),
+            name_taken_by: None,
+            hosts: vec![renewed, host(2, "192.0.2.22"), host(3, "192.0.2.3")],
+        };
+        let changes: Vec<(Change, u8)> =
+            view.changes_since(&before).into_iter().map(|(change, host)| (change, host.id.0[0])).collect();
+        assert_eq!(changes, [(Change::Changed, 2), (Change::Here, 3), (Change::Gone, 4)]);
     }
 }
