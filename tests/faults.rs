@@ -9,7 +9,7 @@ mod common;
 
 use common::Server;
 use common::client::{Home, SECRET, copy_zones};
-use common::command::{done, refused};
+use common::command::{done, dyndns, refused};
 use common::exchange::{Tcp, Udp};
 use common::message::{self, NOERROR, NOTAUTH, SERVFAIL, Update, query};
 use dyndns::clock::Clock;
@@ -212,9 +212,11 @@ fn a_journal_in_which_answered_updates_changed_behind_a_failed_sync_takes_no_mor
 }
 
 #[test]
-fn a_table_whose_disk_fails_is_told_and_updates_go_on() {
+fn a_table_whose_disk_fails_is_told_updates_go_on_and_it_follows_again_without_a_restart() {
     for fault in ["write-table-EIO", "write-table-ENOSPC", "sync-table-EIO"] {
         let mut trial = Trial::start();
+        let folder = trial.home.folder.path().to_owned();
+        let status = || done(&folder, &["status"]);
         let watch = Watch::start(&trial.home.server);
         trial.add_some(3);
         trial.begin(fault);
@@ -223,18 +225,28 @@ fn a_table_whose_disk_fails_is_told_and_updates_go_on() {
             trial.add_some(1);
             assert!(trial.next < 20_000, "{fault}: not told\n{}", trial.home.server.log());
         }
+        assert!(!status().contains("\ntable follows"), "{fault}: {}", status());
         trial.add_some(3);
         watch.end();
         trial.check();
-        // A start does not need it either.
+        trial.end(fault);
+        trial.home.server.wait_for_log("table follows the journal again");
+        trial.add_some(3);
+        // Once for all the time, however often it was tried.
+        assert_eq!(trial.home.server.log().matches("stopped following the journal").count(), 1);
+        assert!(status().contains("\ntable follows the journal\n"), "{fault}: {}", status());
+        assert!(done(&folder, &["zone", "verify"]).ends_with("ok: everything is whole\n"), "{fault}");
+        trial.kill_and_check();
+        // A start does not need it either, nor another one for it to come back.
+        trial.begin(fault);
+        trial.add_some(3);
         trial.kill_and_check();
         trial.add_some(3);
         trial.end(fault);
-        trial.kill_and_check();
-        let log = trial.home.server.log();
-        assert!(log.contains("table behind") || log.contains("table rebuilt"), "{fault}: {log}");
-        // Then it follows again.
-        trial.add_some(3);
+        let followed = format!("table: up to commit {}", trial.next + 1);
+        // Asked again as soon as it has said that the table does not follow.
+        while !dyndns(&folder, &["zone", "verify"]).1.contains(&followed) {}
+        trial.check();
         assert!(trial.home.server.terminate().success());
         trial.home.server.restart();
         trial.check();

@@ -68,6 +68,11 @@ impl Checkpoints {
         Ok(Checkpoints { dir, disk, rule, octets, commits, last, thread: None, stop, failing })
     }
 
+    /// After how many octets of journal the next is due.
+    pub(super) fn due(&self) -> u64 {
+        self.rule.octets.max(self.last)
+    }
+
     /// The journal has grown.
     pub(super) fn gathered(&mut self, octets: u64, commits: u64) {
         self.octets = self.octets.saturating_add(octets);
@@ -76,7 +81,7 @@ impl Checkpoints {
 
     /// Begins one of `zones`, which are what all commits up to `step` made, where it is due.
     pub(super) fn offer(&mut self, step: Step, zones: &ZoneSet) {
-        let due = self.octets >= self.rule.octets.max(self.last) || self.commits >= self.rule.commits;
+        let due = self.octets >= self.due() || self.commits >= self.rule.commits;
         if due && self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             self.begin(step, zones, None);
         }

@@ -222,8 +222,8 @@ impl fmt::Display for StoreError {
             StoreError::Nothing => f.write_str("there is nothing to back up: no zone was ever made here"),
             StoreError::TableStopped { path, why } => write!(
                 f,
-                "table {} stopped following the journal: {why}; updates go on and nothing is lost: check the disk, the \
-                 next start catches up",
+                "table {} stopped following the journal: {why}; updates go on and nothing is lost: check the disk, it is \
+                 tried again by itself",
                 path.display()
             ),
             StoreError::TableOverloaded { path } => write!(

@@ -2,7 +2,8 @@
 //!
 //! It reads the journal's files, so that it needs neither memory for what it is behind nor the appends to wait for it:
 //! after a large import, or where a table is made anew, it catches up while the server answers and takes updates. A
-//! table at fault is left as it is, and the next start rebuilds it from the journal.
+//! table at fault is let go, and taken up again some time later: see [`again`]. Meanwhile nothing waits for it, neither
+//! appends nor the journal's old segments.
 //!
 //! Commits gather for a tenth of a second before sled hears of them: whatever sled is told, it writes at once, by threads
 //! that wake each other. Of 1,000 updates one after the other each took 35 system calls, 23 of them futexes, when it heard
@@ -11,11 +12,16 @@
 //! The table may be behind by so much and no more: see [`BEHIND`]. Beside 58,000 updates a second, for a minute, it was behind
 //! by a fifth of a second of them.
 
+mod again;
+
+pub(super) use again::Place;
+
 use super::Health;
 use super::checkpoint::Checkpoint;
 use super::mark::Step;
 use super::table::{Table, TableError};
 use super::tail::{Part, Reader};
+use again::Rest;
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
@@ -46,6 +52,8 @@ struct Shared {
 struct State {
     /// What of the journal may not be in the table yet, the oldest first.
     parts: VecDeque<Part>,
+    /// What is in it and not flushed: a table that fails may have lost that.
+    written: VecDeque<Part>,
     /// The last commit that is in the table and flushed.
     flushed: u64,
     /// The commit that somebody waits for.
@@ -56,9 +64,24 @@ struct State {
     overloaded: Option<bool>,
     /// Who wants to look into the table, each once it has come to some commit.
     inspections: Vec<(u64, Inspection)>,
-    /// Whether the thread has ended, and why where that is not yet told.
-    ended: bool,
+    /// Whether the table does not follow, and why where that is not yet told.
+    stopped: bool,
     fault: Option<String>,
+    /// Whether it is on its way back from far behind: then nobody waits for it.
+    returning: bool,
+}
+
+/// A time in which the table does not follow.
+struct Outage {
+    rest: Rest,
+    /// Whether the table that there is was made in it.
+    new: bool,
+}
+
+impl Outage {
+    fn new() -> Outage {
+        Outage { rest: Rest::new(), new: false }
+    }
 }
 
 /// Looks into the table between two commits.
@@ -83,34 +106,27 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Follower {
     /// Starts the thread upon a table and what of the journal comes after its mark; upon an empty one to be filled from a
-    /// checkpoint, what comes after that.
+    /// checkpoint, what comes after that; and where there is no table, upon all of the journal: `Err` says why.
     pub(super) fn start(
-        table: Table,
-        from: Option<Checkpoint>,
+        begun: Result<(Table, Option<Checkpoint>), String>,
+        place: Place,
         parts: Vec<Part>,
         health: Arc<Health>,
     ) -> io::Result<Follower> {
-        let flushed = table.mark().done.seq;
+        let flushed = begun.as_ref().map_or(0, |(table, _)| table.mark().done.seq);
         health.set_followed(flushed);
-        let state = State { parts: parts.into(), flushed, ..State::default() };
+        health.set_resting(begun.as_ref().err().cloned());
+        let (stopped, returning) = (begun.is_err(), parts.len() > BEHIND);
+        let state = State { parts: parts.into(), flushed, stopped, returning, ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), gather: GATHER, health, ..Shared::default() });
         let its = Arc::clone(&shared);
-        let thread = Builder::new().name("table".into()).spawn(move || its.run(table, from))?;
+        let thread = Builder::new().name("table".into()).spawn(move || its.run(begun, &place))?;
         Ok(Follower { shared, thread: Some(thread) })
-    }
-
-    /// Where there is no table.
-    pub(super) fn absent() -> Follower {
-        let state = Mutex::new(State { ended: true, ..State::default() });
-        Follower { shared: Arc::new(Shared { state, ..Shared::default() }), thread: None }
     }
 
     /// The segment at `path` is durable up to the sequence number before `end`.
     pub(super) fn durable(&self, path: &Path, end: u64) {
         let mut state = self.shared.state();
-        if state.ended {
-            return;
-        }
         match state.parts.back_mut().filter(|last| last.path == path) {
             Some(last) => last.end = end,
             None => state.parts.push_back(Part { path: path.to_owned(), end }),
@@ -124,7 +140,7 @@ impl Follower {
 
     /// Waits while the table is too far behind, unless it has stopped following.
     pub(super) fn wait_for_room(&self) {
-        let far = |state: &mut State| state.parts.len() > BEHIND && !state.ended;
+        let far = |state: &mut State| state.parts.len() > BEHIND && !state.stopped && !state.returning;
         let mut state = self.shared.state();
         if far(&mut state) {
             state.overloaded = Some(state.overloaded.unwrap_or(true));
@@ -147,7 +163,7 @@ impl Follower {
         let mut state = self.shared.state();
         state.wanted = state.wanted.max(last);
         self.shared.changed.notify_all();
-        let waiting = |state: &mut State| state.flushed < last && !state.ended;
+        let waiting = |state: &mut State| state.flushed < last && !state.stopped;
         let changed = &self.shared.changed;
         let state = match patience {
             None => changed.wait_while(state, waiting).unwrap_or_else(PoisonError::into_inner),
@@ -162,6 +178,10 @@ impl Follower {
     /// flush once it has come so far: a busy server leaves it no pause to do so by itself.
     pub(super) fn flushed(&self, wanted: u64) -> u64 {
         let mut state = self.shared.state();
+        if state.stopped {
+            // It comes back from a checkpoint, if need be.
+            return u64::MAX;
+        }
         let flushed = state.flushed;
         if wanted > flushed {
             state.wanted = state.wanted.max(wanted);
@@ -169,6 +189,13 @@ impl Follower {
             self.shared.changed.notify_all();
         }
         flushed
+    }
+
+    /// The journal has no commits before `first` any more.
+    pub(super) fn forget_before(&self, first: u64) {
+        let mut state = self.shared.state();
+        state.parts.retain(|part| part.end > first);
+        state.written.retain(|part| part.end > first);
     }
 
     /// The way to look into the table.
@@ -209,7 +236,7 @@ impl Inspector {
     /// Calls `look` once the table holds the commit `wanted`. A table that stops following before that drops it.
     pub(super) fn inspect(&self, wanted: u64, look: Inspection) {
         let mut state = self.0.state();
-        if !state.ended {
+        if !state.stopped {
             state.wanted = state.wanted.max(wanted);
             state.inspections.push((wanted, look));
             drop(state);
@@ -239,21 +266,58 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, mut table: Table, from: Option<Checkpoint>) {
-        let outcome = self.follow(&mut table, from);
-        table.close();
+    /// Follows until it is told to stop; a table that fails is taken up again.
+    fn run(&self, mut begun: Result<(Table, Option<Checkpoint>), String>, place: &Place) {
+        // What was found at the start has been told there.
+        let mut outage = begun.is_err().then(Outage::new);
+        loop {
+            let outcome = begun.and_then(|(mut table, from)| {
+                let outcome = self.follow(&mut table, from, &mut outage);
+                table.close();
+                outcome
+            });
+            let Err(why) = outcome else { break };
+            self.stop_following(why, outage.is_none());
+            if !outage.get_or_insert_with(Outage::new).rest.rest(self) {
+                break;
+            }
+            begun = self.again(place, outage.get_or_insert_with(Outage::new));
+        }
         let mut state = self.state();
-        state.ended = true;
-        state.fault = outcome.err();
-        self.health.set_resting(state.fault.clone());
+        state.stopped = true;
         state.inspections.clear();
         drop(state);
         self.changed.notify_all();
     }
 
-    fn follow(&self, table: &mut Table, from: Option<Checkpoint>) -> Result<(), String> {
+    fn stop_following(&self, why: String, news: bool) {
+        self.health.set_resting(Some(why.clone()));
+        let mut state = self.state();
+        state.stopped = true;
+        if news {
+            state.fault = Some(why);
+        }
+        let written = std::mem::take(&mut state.written);
+        written.into_iter().rev().for_each(|part| state.parts.push_front(part));
+        state.inspections.clear();
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Opens the table again, and follows once it can be.
+    fn again(&self, place: &Place, outage: &mut Outage) -> Result<(Table, Option<Checkpoint>), String> {
+        let (table, from) = place.again(self, &mut outage.new)?;
+        let mut state = self.state();
+        (state.stopped, state.returning) = (false, true);
+        state.flushed = table.mark().done.seq;
+        // So that it soon shows whether it works.
+        state.wanted = state.parts.back().map_or(0, |part| part.end.saturating_sub(1));
+        Ok((table, from))
+    }
+
+    fn follow(&self, table: &mut Table, from: Option<Checkpoint>, outage: &mut Option<Outage>) -> Result<(), String> {
         let mut reader: Option<Reader> = None;
-        let mut dirty = from.is_some();
+        let mut dirty = from.is_some() || outage.is_some();
         match from.map_or(Ok(()), |checkpoint| table.fill(checkpoint, &self.stop)) {
             Err(TableError::Stopped) => return Ok(()),
             outcome => outcome.map_err(|error| error.to_string())?,
@@ -270,8 +334,17 @@ impl Shared {
                 Work::Flush => {
                     table.flush().map_err(|error| error.to_string())?;
                     dirty = false;
-                    self.state().flushed = table.mark().done.seq;
+                    let done = table.mark().done.seq;
+                    let mut state = self.state();
+                    state.flushed = done;
+                    state.written.retain(|part| part.end > done + 1);
+                    drop(state);
                     self.changed.notify_all();
+                    self.health.set_followed(done);
+                    if outage.take().is_some() {
+                        self.health.set_resting(None);
+                        tracing::info!(seq = done, "table follows the journal again");
+                    }
                 }
                 Work::End => return table.flush().map_err(|error| error.to_string()),
             }
@@ -287,8 +360,10 @@ impl Shared {
                 return Work::End;
             }
             // The last part stays: it may grow.
+            state.returning &= state.parts.len() > BEHIND;
             while state.parts.len() > 1 && state.parts.front().is_some_and(|part| part.end <= done + 1) {
-                state.parts.pop_front();
+                let part = state.parts.pop_front();
+                state.written.extend(part);
                 if state.parts.len() <= BEHIND / 2 {
                     state.overloaded = None;
                 }
@@ -402,7 +477,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_table_that_stopped_following() {
         let follower = follower(BEHIND as u64 + 2);
-        follower.shared.state().ended = true;
+        follower.shared.state().stopped = true;
         follower.wait_for_room();
         assert!(!follower.overloaded());
     }

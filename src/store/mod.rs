@@ -83,8 +83,8 @@ pub trait Store: Send {
         told(Findings::default());
     }
 
-    /// A fault of the table since the last question; told once, for the log. Answers and appends go on without it, and
-    /// the next start rebuilds it.
+    /// A fault of the table since the last question; told once, for the log. Answers and appends go on without it, and it
+    /// is tried again.
     fn table_fault(&mut self) -> Option<StoreError> {
         None
     }

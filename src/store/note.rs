@@ -97,8 +97,8 @@ impl fmt::Display for RecoveryNote {
             }
             RecoveryNote::TableNotOpened { path, why } => write!(
                 f,
-                "table {} not opened: {why}; all zones come from the journal, and nothing is lost: mend the disk, and the \
-                 table follows after the next start",
+                "table {} not opened: {why}; all zones come from the journal, and nothing is lost: mend the disk, it is \
+                 tried again by itself",
                 path.display()
             ),
             RecoveryNote::TableRebuilt { commits } => {

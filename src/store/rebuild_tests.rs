@@ -217,3 +217,38 @@ fn journal_goes_although_updates_leave_the_table_no_pause() {
     }
     panic!("nothing went");
 }
+
+#[test]
+fn a_table_that_was_away_while_the_journal_went_on_is_made_anew_from_a_checkpoint_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut sample, _) = Checkpointed::open(Box::new(SystemDisk), dir.path());
+    sample.reach(dir.path(), 40);
+    drop(sample);
+    let (path, away) = (dir.path().join("table"), dir.path().join("away"));
+    fs::rename(&path, &away).unwrap();
+    // Where sled may not write, whoever asks.
+    std::os::unix::fs::symlink("/sys/kernel", &path).unwrap();
+    let (mut sample, notes) = Checkpointed::open(Box::new(SystemDisk), dir.path());
+    assert!(notes.iter().any(|note| matches!(note, RecoveryNote::TableNotOpened { .. })), "{notes:?}");
+    // Nobody waits for it, and the journal does not grow for it.
+    while sample.store.first_kept() < 100 {
+        sample.commit().unwrap();
+        sample.store.checkpoints.wait();
+    }
+    let health = sample.store.health();
+    assert!(health.resting().is_some() && sample.store.sync_table().is_err());
+    fs::remove_file(&path).unwrap();
+    fs::rename(&away, &path).unwrap();
+    // It holds the first forty, and the journal leads from there no more.
+    while health.resting().is_some() || sample.store.sync_table().is_err() {
+        std::thread::yield_now();
+    }
+    assert_eq!(health.behind(), 0);
+    sample.commit().unwrap();
+    sample.store.settle();
+    let zones = sample.records();
+    drop(sample);
+    assert_eq!(crate::store::verify(dir.path()).unwrap().faults, [""; 0]);
+    let (_, again, notes) = open(dir.path()).unwrap();
+    assert_eq!((again, notes), (zones, vec![]));
+}

@@ -10,7 +10,7 @@ use super::backup::RESTORING;
 use super::checkpoint;
 use super::checkpoints::{CheckpointRule, Checkpoints};
 use super::disk::{Disk, SystemDisk};
-use super::follower::Follower;
+use super::follower::{Follower, Place};
 use super::journal::{Journal, Retention};
 use super::mend::Damage;
 use super::start::{Base, Start, Zones, open_table};
@@ -43,6 +43,8 @@ pub struct DiskStore {
     refused: bool,
     /// Whether letting go of a segment failed: told once.
     stuck: bool,
+    /// Whether the journal is much larger than wanted: told once.
+    grown: bool,
     /// Held as long as the store: declared last, so that it is dropped when the table has closed its files.
     _lock: File,
 }
@@ -160,18 +162,16 @@ impl DiskStore {
         let start = Start { path: &path, checkpoints: &checkpoints, options, journal: &journal };
         let Base { table, zones, from } =
             start.catch_up(table, fresh, notes).map_err(|trouble| start.error(trouble))?;
-        let follower = match table {
-            None => {
-                health.set_resting(Some("it was not opened at the start; see the log".into()));
-                Follower::absent()
-            }
+        let (begun, begins) = match table {
+            None => (Err("it was not opened at the start; see the log".to_owned()), 0),
             Some(table) => {
-                let begins = from.as_ref().map_or(table.mark().done, |checkpoint| checkpoint.step);
-                let parts = journal.parts(begins.seq + 1);
-                Follower::start(table, from, parts, Arc::clone(&health))
-                    .map_err(StoreError::io("start a thread for", &path))?
+                let begins = from.as_ref().map_or(table.mark().done, |checkpoint| checkpoint.step).seq;
+                (Ok((table, from)), begins)
             }
         };
+        let place = Place { path: path.clone(), cache: options.table_cache, checkpoints: checkpoints.clone() };
+        let follower = Follower::start(begun, place, journal.parts(begins + 1), Arc::clone(&health))
+            .map_err(StoreError::io("start a thread for", &path))?;
         let checkpoints = Checkpoints::open(checkpoints, checkpoint_disk, options.checkpoints, gathered)?;
         let store = DiskStore {
             journal,
@@ -184,6 +184,7 @@ impl DiskStore {
             refused,
             retired_at: 0,
             stuck: false,
+            grown: false,
             _lock: lock,
         };
         Ok((store, zones))
@@ -218,6 +219,7 @@ impl DiskStore {
             Ok(0) => self.stuck = false,
             Ok(segments) => {
                 self.stuck = false;
+                self.follower.forget_before(self.journal.first());
                 tracing::debug!(segments, first = self.journal.first(), "old journal let go");
             }
             Err(error) if !self.stuck => {
@@ -226,7 +228,16 @@ impl DiskStore {
             }
             Err(_) => {}
         }
-        self.health.set_octets(self.journal.octets_after(0));
+        let octets = self.journal.octets_after(0);
+        self.health.set_octets(octets);
+        let grown = octets / 2 > self.keep.size.max(self.checkpoints.due().saturating_mul(2));
+        if grown && !std::mem::replace(&mut self.grown, grown) {
+            tracing::warn!(
+                "journal has {octets} octets and grows: its older part has to wait for two checkpoints and for the table; \
+                 check the disk, see dyndns status"
+            );
+        }
+        self.grown = grown;
     }
 }
 

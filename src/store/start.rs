@@ -289,7 +289,7 @@ impl From<TableError> for Trouble {
 }
 
 /// Moves a table out of the way, to the first `table.broken-N` that is free.
-fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
+pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     let mut number = 1u32;
     loop {
         let to = path.with_extension(format!("broken-{number}"));

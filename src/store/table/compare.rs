@@ -2,7 +2,7 @@
 
 use super::super::row::{Owner, value_of};
 use super::super::start::Zones;
-use super::{Table, TableError, guard, prefix_of, unusable};
+use super::{MARK, Table, TableError, guard, prefix_of, unusable, weight};
 use crate::wire::Name;
 use crate::zone::{Key, Record};
 
@@ -49,6 +49,20 @@ impl Table {
                 self.compare_zone(apex, loaded.zone.records(), &mut compared)?;
             }
             Ok(compared)
+        })
+    }
+
+    /// Whether it still holds what was written to it.
+    pub(in crate::store) fn check(&self) -> Result<(), TableError> {
+        guard(|| {
+            let mut sum = 0u64;
+            for entry in self.db.iter() {
+                let (key, value) = entry?;
+                if key != MARK {
+                    sum = sum.wrapping_add(weight(&key, &value));
+                }
+            }
+            if sum == self.mark.sum { Ok(()) } else { Err(unusable("it lost or changed records")) }
         })
     }
 
