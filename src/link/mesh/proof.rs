@@ -61,6 +61,10 @@ impl Secret {
 
     /// How it calls others.
     pub(super) fn client(&self, id: NodeId) -> Result<QuicClientConfig, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(QuicClientConfig::try_from(self.client_settings(id)?)?)
+    }
+
+    pub(super) fn client_settings(&self, id: NodeId) -> Result<ClientConfig, Error> {
         let mut settings = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
@@ -69,7 +73,7 @@ impl Secret {
         settings.alpn_protocols = vec![PROTOCOL.to_vec()];
         settings.resumption = Resumption::disabled();
         settings.enable_sni = false;
-        Ok(QuicClientConfig::try_from(settings)?)
+        Ok(settings)
     }
 }
 

@@ -333,3 +333,178 @@ fn bind(ip: IpAddr, port: u16) -> Result<UdpSocket, Error> {
     let remedy = "choose another with --port or --listen, or stop what uses it";
     opened.map_err(|error| Error::usage(format!("cannot bind {at}")).because(error).remedy(remedy))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::random;
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(6);
+
+    struct End {
+        id: NodeId,
+        transport: Transport,
+        inbox: mpsc::Receiver<Received>,
+    }
+
+    fn end_of(secret: &Secret, port: u16) -> End {
+        let id = secret.key().unwrap().id();
+        let (sender, inbox) = mpsc::channel(4);
+        let transport = Transport::open(secret, id, Ipv4Addr::LOCALHOST.into(), port, PATIENCE, sender).unwrap();
+        End { id, transport, inbox }
+    }
+
+    fn end() -> End {
+        end_of(&Secret(random().unwrap()), 0)
+    }
+
+    impl End {
+        fn place(&self) -> SocketAddr {
+            self.transport.place().unwrap()
+        }
+
+        fn send(&mut self, to: &End, octets: &[u8]) {
+            let target = Target { id: Some(to.id), to: to.place() };
+            self.transport.send(target, octets.to_vec());
+        }
+
+        async fn hears(&mut self) -> Received {
+            timeout(Duration::from_secs(30), self.inbox.recv()).await.expect("nothing came").unwrap()
+        }
+
+        fn connections(&self, with: &End) -> Vec<Connection> {
+            self.transport.shared.links().of(&with.id)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_comes_with_who_sent_it_and_from_where_and_is_answered_on_the_same_connection() {
+        let (mut one, mut other) = (end(), end());
+        one.send(&other, b"ping");
+        let heard = other.hears().await;
+        assert_eq!((heard.from, heard.at, heard.octets.as_slice()), (one.id, one.place(), b"ping".as_slice()));
+        let longest = vec![7; Message::LONGEST];
+        other.send(&one, &longest);
+        let heard = one.hears().await;
+        assert_eq!((heard.from, heard.at, heard.octets == longest), (other.id, other.place(), true));
+        assert_eq!((one.connections(&other).len(), other.connections(&one).len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_message_for_one_key_is_not_given_to_another() {
+        let (mut one, mut other) = (end(), end());
+        let target = Target { id: Some(NodeId([9; 32])), to: other.place() };
+        one.transport.send(target, b"secret".to_vec());
+        // It has failed before the next is sent.
+        one.transport.tasks.join_next().await;
+        one.send(&other, b"for you");
+        assert_eq!(other.hears().await.octets, b"for you");
+    }
+
+    #[tokio::test]
+    async fn a_contact_whose_key_is_not_known_is_whoever_is_there() {
+        let (mut one, mut other) = (end(), end());
+        one.transport.send(Target { id: None, to: other.place() }, b"join".to_vec());
+        assert_eq!(other.hears().await.from, one.id);
+    }
+
+    #[test]
+    fn a_peer_that_has_started_again_gets_the_next_message() {
+        let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (here, there) = (runtime(), runtime());
+        let secret = Secret(random().unwrap());
+        let mut one = here.block_on(async { end() });
+        let mut other = there.block_on(async { end_of(&secret, 0) });
+        here.block_on(async { one.send(&other, b"first") });
+        there.block_on(other.hears());
+        let port = other.place().port();
+        // It ends without a word, as at a power cut: nobody closes the connection.
+        drop(there);
+        drop(other);
+        let there = runtime();
+        let mut other = there.block_on(async { end_of(&secret, port) });
+        here.block_on(async { one.send(&other, b"second") });
+        assert_eq!(there.block_on(other.hears()).octets, b"second");
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_too_long_costs_the_connection_and_later_ones_for_a_while() {
+        let (mut one, mut other) = (end(), end());
+        one.send(&other, &vec![0; Message::LONGEST + 1]);
+        one.transport.tasks.join_next().await;
+        assert!(other.transport.shared.links().is_muted(&one.id));
+        one.send(&other, b"again");
+        one.transport.tasks.join_next().await;
+        assert!(other.inbox.try_recv().is_err());
+        assert_eq!(other.connections(&one).len(), 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_shows_no_ed25519_key_or_speaks_another_protocol_gets_no_connection() {
+        let mut node = end();
+        let stranger = Secret(random().unwrap());
+        let id = stranger.key().unwrap().id();
+        // Another protocol.
+        let mut endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut settings = stranger.client_settings(id).unwrap();
+        settings.alpn_protocols = vec![b"h3".to_vec()];
+        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(settings).unwrap();
+        endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
+        let refused = endpoint.connect(node.place(), "mesh.invalid").unwrap().await;
+        assert!(refused.is_err());
+        // No key at all: TLS is done before the node has looked, so the end comes with the first word.
+        let mut settings = stranger.client_settings(id).unwrap();
+        settings.client_auth_cert_resolver = Arc::new(Nobody);
+        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(settings).unwrap();
+        endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
+        if let Ok(connection) = endpoint.connect(node.place(), "mesh.invalid").unwrap().await {
+            assert!(push(&connection, b"hello").await.is_err());
+        }
+        // The key of another, without its secret half.
+        let settings = stranger.client_settings(node.id).unwrap();
+        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(settings).unwrap();
+        endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
+        if let Ok(connection) = endpoint.connect(node.place(), "mesh.invalid").unwrap().await {
+            assert!(push(&connection, b"hello").await.is_err());
+        }
+        assert!(node.inbox.try_recv().is_err());
+    }
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl tokio_rustls::rustls::client::ResolvesClientCert for Nobody {
+        fn resolve(
+            &self,
+            _: &[&[u8]],
+            _: &[tokio_rustls::rustls::SignatureScheme],
+        ) -> Option<Arc<tokio_rustls::rustls::sign::CertifiedKey>> {
+            None
+        }
+
+        fn only_raw_public_keys(&self) -> bool {
+            true
+        }
+
+        fn has_certs(&self) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test]
+    async fn one_peer_has_few_connections_and_the_oldest_go() {
+        let (mut one, mut other) = (end(), end());
+        let mut made = Vec::new();
+        for _ in 0..8 {
+            let target = Target { id: Some(other.id), to: other.place() };
+            let connection = one.transport.shared.call(target).await.unwrap();
+            assert!(push(&connection, b"x").await.is_ok());
+            other.hears().await;
+            made.push(connection);
+        }
+        assert!(made[0].close_reason().is_some() && made[7].close_reason().is_none());
+        assert!(other.connections(&one).len() <= 4);
+        one.send(&other, b"still");
+        assert_eq!(other.hears().await.octets, b"still");
+    }
+}
