@@ -119,6 +119,30 @@ fn three_nodes_learn_where_they_are_from_each_other_and_list_the_same() {
 }
 
 #[test]
+fn the_hosts_file_has_the_names_while_the_node_runs_and_the_hook_hears_of_its_addresses() {
+    let Some(net) = Net::build() else { return };
+    std::fs::write(net.path("hosts"), "127.0.0.1 localhost\n").unwrap();
+    let (nas, ticket) = net.first(&FAST);
+    let mut what = FAST.to_vec();
+    what.extend(["--hosts-file", "hosts", "--hook", "echo $DYNDNS_NAME $DYNDNS_IPV4 >hooked"]);
+    let mut printer = net.join(&ticket, "printer", 2, &what);
+    printer.wait_for("hook run");
+    assert_eq!(std::fs::read_to_string(net.path("hooked")).unwrap(), "printer 10.9.0.2\n");
+    let until = |text: &str| {
+        let script = format!("until grep -q '{text}' hosts; do sleep 0.1; done");
+        let output = net.house.run("timeout", &["30", "sh", "-c", &script]);
+        assert!(output.status.success(), "{text}: {}", std::fs::read_to_string(net.path("hosts")).unwrap());
+    };
+    until("^10.9.0.1.*nas.mesh.home.arpa");
+    let camera = net.join(&ticket, "camera", 3, &FAST);
+    until("^10.9.0.3.*camera.mesh.home.arpa");
+    printer.terminate();
+    assert_eq!(printer.wait(), Some(0));
+    assert_eq!(std::fs::read_to_string(net.path("hosts")).unwrap(), "127.0.0.1 localhost\n");
+    drop((nas, camera));
+}
+
+#[test]
 fn who_leaves_or_is_told_to_end_is_gone_at_once() {
     let Some(net) = Net::build() else { return };
     // With the usual times silence alone would be noticed only after the deadline of this test.

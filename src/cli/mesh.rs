@@ -4,7 +4,7 @@ use super::logging;
 use super::mesh_text::{self, Form};
 use crate::config::{LogConfig, LogFormat, LogLevel, mesh_state_directory, notify_socket};
 use crate::error::Error;
-use crate::link::mesh::{Command, Entry, Settings, Told, ZONE, call, membership, run};
+use crate::link::mesh::{Command, Entry, Followers, Settings, Told, ZONE, call, membership, run};
 use crate::mesh::{Label, Role, Settings as NodeSettings, Ticket};
 use crate::wire::Name;
 use clap::{Args, Subcommand};
@@ -145,6 +145,14 @@ pub(super) struct NodeArguments {
     /// Whom to try first, as HOST or HOST:PORT; several times [default: those of the last start]
     #[arg(long, value_name = "HOST[:PORT]")]
     contact: Vec<String>,
+    /// Keep the names of the mesh in this hosts file, in a section of their own; it is taken out at the end
+    #[arg(long, value_name = "FILE")]
+    hosts_file: Option<PathBuf>,
+    /// Run this command under /bin/sh when the addresses of this machine have changed, as peers see them
+    ///
+    /// It finds DYNDNS_NAME, DYNDNS_ZONE, DYNDNS_ADDRESSES, DYNDNS_IPV4 and DYNDNS_IPV6 in its environment.
+    #[arg(long, value_name = "COMMAND")]
+    hook: Option<String>,
     /// Be a server of the mesh: one that others name as contact, and that asks quiet hosts whether they live
     #[arg(long)]
     server: bool,
@@ -254,9 +262,9 @@ impl NodeArguments {
         logging::init(&LogConfig { file: self.log_file, format: self.log_format, level: LogLevel::Info })?;
         let settings = Settings { state_dir, listen: self.listen, zone, node, entry, contacts: self.contact };
         // A service's output is its log, and that is no place for a ticket.
-        let (notify, mut greeted) = (notify_socket(), false);
-        let service = notify.is_some();
-        run(settings, notify, |told| {
+        let followers = Followers { notify_socket: notify_socket(), hosts_file: self.hosts_file, hook: self.hook };
+        let (service, mut greeted) = (followers.notify_socket.is_some(), false);
+        run(settings, followers, |told| {
             let text = match told {
                 Told::Started { listen, ticket, view } if !joins => mesh_text::started(listen, ticket, view, form),
                 Told::Changed(view) if joins && view.joined && !greeted => {
@@ -285,7 +293,7 @@ fn watch(ticket: Ticket, contacts: Vec<String>, heartbeat: Duration, place: Plac
     logging::init(&LogConfig { file: None, format: LogFormat::Text, level: LogLevel::Warn })?;
     let settings = Settings { state_dir, listen, zone, node, entry: Entry::Join(ticket), contacts };
     let mut shown = Vec::new();
-    run(settings, notify_socket(), |told| {
+    run(settings, Followers { notify_socket: notify_socket(), ..Followers::default() }, |told| {
         if let Told::Changed(view) = told {
             let _ = super::print(&mesh_text::changes(&mut shown, view, form));
         }

@@ -18,12 +18,15 @@ mod tickets;
 mod transport;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use control::{Command, call};
 pub use driver::Mesh;
 pub use hook::hook;
 pub use hosts_file::hosts_file;
 pub use report::{HostReport, ListReport, Reply, StatusReport, TicketReport};
-pub use run::{Told, run};
+pub use run::{Followers, Told, run};
 pub use state::{Membership, membership};
 pub use view::{Change, Host, View};
 

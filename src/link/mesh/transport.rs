@@ -147,6 +147,18 @@ impl Transport {
         });
     }
 
+    /// Until nothing is on its way.
+    #[cfg(test)]
+    pub(super) async fn arrived(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// The connections with a peer.
+    #[cfg(test)]
+    pub(super) fn connections(&self, id: &NodeId) -> Vec<Connection> {
+        self.shared.links().of(id)
+    }
+
     /// Forgets what is on its way: what comes now matters more.
     pub(super) fn forget(&mut self) {
         self.tasks.abort_all();
@@ -373,7 +385,7 @@ mod tests {
         }
 
         fn connections(&self, with: &End) -> Vec<Connection> {
-            self.transport.shared.links().of(&with.id)
+            self.transport.connections(&with.id)
         }
     }
 
