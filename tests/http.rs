@@ -226,7 +226,12 @@ fn behind_a_trusted_proxy_its_word_counts_and_else_the_header_is_ignored() {
             "GET /myip HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Forwarded-For: 203.0.113.9, 2001:db8::7\r\n\r\n",
         )
     };
-    assert_eq!(forwarded(&Home::new()), (200, "127.0.0.1\n".into()));
+    let home = Home::new();
+    for _ in 0..2 {
+        assert_eq!(forwarded(&home), (200, "127.0.0.1\n".into()));
+    }
+    home.server.wait_for_log("X-Forwarded-For from 127.0.0.1 ignored; if a proxy is there, write trusted-proxies");
+    assert_eq!(home.server.log().matches("X-Forwarded-For").count(), 1);
     let config = CONFIG.replace("[[zone]]", "trusted-proxies = [\"127.0.0.0/8\"]\n[[zone]]");
     assert_eq!(forwarded(&Home::with(&config)), (200, "2001:db8::7\n".into()));
 }

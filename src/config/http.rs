@@ -33,7 +33,7 @@ pub struct HttpConfig {
 }
 
 /// Who may come in by the HTTP door. May change what the key of the same name may.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpUser {
     /// The name, which is a key's in every grant.
     pub name: Name,
@@ -113,7 +113,7 @@ pub(super) const HTTP_OPTIONS: &[Setting<HttpSettings>] = &[
         form: "list of \"ADDRESS\" or \"ADDRESS/LENGTH\"",
         default: Preset::Toml("[]"),
         doc: "Who may make such an account without a password. Others need that of a user who may change something in \
-              that zone.",
+              that zone. Behind a proxy that is not in trusted-proxies everybody comes from the proxy's address.",
         set: |http, field| {
             http.acme_register_from = field.list(|item| item.parse(Network::parse))?;
             Ok(())

@@ -73,7 +73,7 @@ pub(super) enum Stopped {
 #[derive(Debug, Default)]
 struct Users {
     all: HashMap<Name, HttpUser>,
-    /// Keyed hashes of the passwords that were right since these users came into force.
+    /// Keyed hashes of the passwords that were right, of users that are as they were then.
     right: Mutex<HashMap<Name, [u8; 32]>>,
 }
 
@@ -105,8 +105,11 @@ impl Guard {
     }
 
     pub(super) fn set_users(&self, users: &[HttpUser]) {
-        let all = users.iter().map(|user| (user.name, user.clone())).collect();
-        self.users.store(Arc::new(Users { all, right: Mutex::default() }));
+        let all: HashMap<Name, HttpUser> = users.iter().map(|user| (user.name, user.clone())).collect();
+        let before = self.users.load();
+        let mut right = lock(&before.right).clone();
+        right.retain(|name, _| all.contains_key(name) && all.get(name) == before.all.get(name));
+        self.users.store(Arc::new(Users { all, right: Mutex::new(right) }));
     }
 
     /// Lets one more in.
@@ -143,9 +146,10 @@ impl Guard {
         if user.is_some() && users.knows(&name, &digest) {
             return Ok(());
         }
-        let _waiting = self.wait_in_line(source).ok_or(Stopped::Busy)?;
+        // Not in line: whoever guesses at one user would fill it with delays, and keep all others out.
         let delay = lock(&self.slowed).users.wait(&name, now);
         sleep(Duration::from_secs(delay)).await;
+        let _waiting = self.wait_in_line(source).ok_or(Stopped::Busy)?;
         let turn = self.turn().await?;
         // Whoever had the turn before may have been the same guesser, who then does not get the next one.
         self.may_try(name, source, now)?;
@@ -336,6 +340,43 @@ mod tests {
         assert_eq!(admit(&guard, "router", &password, "192.0.2.1", 1000).await, Ok(()));
         guard.set_users(&[HttpUser::random(name("router"), HttpUser::PASSWORD).unwrap().0]);
         assert_eq!(admit(&guard, "router", &password, "192.0.2.1", 1000).await, Err(Stopped::WrongPassword));
+    }
+
+    #[tokio::test]
+    async fn after_a_reload_who_has_not_changed_is_still_known() {
+        let (user, password) = HttpUser::random(name("router"), HttpUser::PASSWORD).unwrap();
+        let guard = Guard::new(std::slice::from_ref(&user)).unwrap();
+        assert_eq!(admit(&guard, "router", &password, "192.0.2.1", 1000).await, Ok(()));
+        guard.set_users(std::slice::from_ref(&user));
+        // Nobody's turn is needed, and another's network counts.
+        let _turn = guard.turn().await;
+        assert_eq!(admit(&guard, "router", &password, "192.0.2.1", 1000).await, Ok(()));
+        guard.set_users(&[user.only_from(vec![Network::parse("198.51.100.0/24").unwrap()])]);
+        drop(_turn);
+        assert_eq!(admit(&guard, "router", &password, "192.0.2.1", 1000).await, Err(Stopped::WrongPassword));
+    }
+
+    #[tokio::test]
+    async fn guesses_at_one_user_that_are_delayed_leave_the_line_to_others() {
+        let (users, passwords): (Vec<_>, Vec<_>) = ["router", "other"]
+            .map(|user| HttpUser::random(name(user), HttpUser::PASSWORD).unwrap())
+            .into_iter()
+            .unzip();
+        let guard = Arc::new(Guard::new(&users).unwrap());
+        (0..3).for_each(|_| lock(&guard.slowed).users.slow(name("router"), 1000));
+        let guesses: Vec<_> = (0..2 * WAITING)
+            .map(|at| {
+                let guard = Arc::clone(&guard);
+                let source = format!("2001:db8:0:{at:x}::1");
+                tokio::spawn(async move { admit(&guard, "router", "guess", &source, 1000).await })
+            })
+            .collect();
+        // Each gets as far as its delay.
+        for _ in 0..2 * WAITING {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(admit(&guard, "other", &passwords[1], "192.0.2.1", 1000).await, Ok(()));
+        guesses.iter().for_each(|guess| guess.abort());
     }
 
     #[tokio::test]

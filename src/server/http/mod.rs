@@ -46,6 +46,7 @@ use stalled::Stalled;
 use std::fmt::Display;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
@@ -85,6 +86,8 @@ struct Rooms {
     config: Arc<HttpConfig>,
     newest: Arc<acme::Newest>,
     histories: Arc<history::Histories>,
+    /// Whether the log has told of a proxy that nobody trusts.
+    told_of_proxy: Arc<AtomicBool>,
     /// The one turn to put a zone in order.
     listing: Arc<Semaphore>,
 }
@@ -113,6 +116,7 @@ impl Http {
             config: self.config,
             newest: Arc::default(),
             histories: Arc::default(),
+            told_of_proxy: Arc::default(),
             listing: Arc::new(Semaphore::new(1)),
         };
         let router = routes(rooms);

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::Ordering;
 
 /// The address that a request came from; IPv4 never in the form of IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,19 @@ impl FromRequestParts<Rooms> for Source {
         // Every connection's requests have it.
         let unknown = Neighbour(Ipv4Addr::UNSPECIFIED.into(), Line::Open);
         let neighbour = parts.extensions.get().copied().unwrap_or(unknown);
-        Ok(source(neighbour, &parts.headers, &rooms.config.trusted_proxies))
+        // A proxy on this machine of which nobody told us: every host would get the address 127.0.0.1.
+        let address = neighbour.0.to_canonical();
+        let trusted = &rooms.config.trusted_proxies;
+        if address.is_loopback()
+            && parts.headers.contains_key("x-forwarded-for")
+            && !trusted.iter().any(|network| network.contains(address))
+            && !rooms.told_of_proxy.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                "X-Forwarded-For from {address} ignored; if a proxy is there, write trusted-proxies = [\"{address}\"]"
+            );
+        }
+        Ok(source(neighbour, &parts.headers, trusted))
     }
 }
 
