@@ -216,6 +216,39 @@ fn a_provider_that_refuses_is_left_alone_for_a_while() {
 }
 
 #[test]
+fn what_is_being_told_is_told_though_the_agent_reloads_or_ends() {
+    // Whoever was being told when the configuration was read anew never was.
+    let home = Home::start();
+    let folder = tempfile::tempdir().unwrap();
+    assert!(Command::new("mkfifo").arg(folder.path().join("gate")).status().unwrap().success());
+    let notify = "[agent.notify]\ncommand = \"echo begun >>begun; read word <gate; echo $word >>told\"\n";
+    let config = |last| config(folder.path(), &format!("\"fixed:192.0.2.{last}\""), notify, home.server.v4());
+    // Open for both, so that neither end waits for the other.
+    let open = || std::fs::OpenOptions::new().read(true).write(true).open(folder.path().join("gate")).unwrap();
+    let wait_for = |file: &str, lines: usize| {
+        let script =
+            format!("for i in $(seq 300); do [ \"$(wc -l <{file})\" = {lines} ] && exit; sleep 0.1; done; exit 1");
+        let waited = Command::new("sh").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+        assert!(waited.status.success(), "{file} has no {lines} lines");
+    };
+    let mut agent = Agent::start(folder.path(), &config(1));
+    wait_for("begun", 1);
+    agent.signal("HUP");
+    agent.wait_for("configuration reloaded");
+    let mut gate = open();
+    gate.write_all(b"one\n").unwrap();
+    wait_for("told", 1);
+
+    std::fs::write(folder.path().join("agent.toml"), config(2)).unwrap();
+    agent.signal("HUP");
+    wait_for("begun", 2);
+    agent.signal("TERM");
+    gate.write_all(b"two\n").unwrap();
+    assert!(agent.wait().success());
+    wait_for("told", 2);
+}
+
+#[test]
 fn a_route_53_that_never_answers_is_given_up() {
     // Nothing bounded the wait, so the target was never tried again.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -282,6 +315,27 @@ fn in_a_network_namespace_of_two_networks_one_is_kept_however_often_routers_rene
     // The router takes that network back.
     house.ip("address change 2001:db8:2::7/64 dev wan valid_lft 9000 preferred_lft 0");
     agent.wait_for("host updated target=home host=router.home.test address=2001:db8:1::7");
+}
+
+#[test]
+fn in_a_network_namespace_the_interface_that_leads_to_the_world_is_meant_and_no_bridge() {
+    // A bridge's address is for ever, that of the router's lease is not, and the first was published.
+    let Some(house) = House::build() else { return };
+    for link in ["wan", "bridge"] {
+        house.ip(&format!("link add {link} type veth peer name {link}-end"));
+        house.ip(&format!("link set {link} up"));
+    }
+    house.ip("address add 203.0.113.1/24 dev bridge");
+    house.ip("address add 2001:db8:b::1/64 dev bridge nodad");
+    house.ip("address add 198.51.100.7/24 dev wan valid_lft 9000 preferred_lft 9000");
+    house.ip("address add 2001:db8:a::7/64 dev wan nodad valid_lft 9000 preferred_lft 9000");
+    house.ip("route add default via 198.51.100.1 dev wan");
+    house.ip("-6 route add default via 2001:db8:a::1 dev wan");
+    let _server = house.serve(ZONE);
+    let agent = agent_in(&house, "\"interface\"");
+    for address in ["198.51.100.7", "2001:db8:a::7"] {
+        agent.wait_for(&format!("host updated target=home host=router.home.test address={address}"));
+    }
 }
 
 #[test]

@@ -61,6 +61,12 @@ fn a_new_prefix_moves_all_derived_hosts_in_one_change() {
         )
     );
     assert_eq!(home.serial(), serial + 1);
+    // Without an IPv6 address there is nothing to derive from, and that is said.
+    let run = update(&home, &[&["192.0.2.1"], &derived[..]].concat());
+    assert!(
+        run.out.starts_with("nas.example.com stays as it is: there is no IPv6 address to derive from\n"),
+        "{run:?}"
+    );
 }
 
 #[test]

@@ -25,6 +25,10 @@ pub struct Memory {
     pub v4: Option<Ipv4Addr>,
     /// The IPv6 address found then.
     pub v6: Option<Ipv6Addr>,
+    /// Since when no address at all has been found.
+    pub lost_since: Option<u64>,
+    /// Whether somebody was told of that.
+    pub told: bool,
     /// The targets by their names.
     pub targets: BTreeMap<String, TargetMemory>,
 }
@@ -82,7 +86,7 @@ pub enum News {
     Recovered,
 }
 
-/// For how long a target may fail before somebody is told.
+/// For how long a target or all sources may fail before somebody is told.
 pub const LASTING: Duration = Duration::from_secs(900);
 
 impl TargetMemory {
@@ -190,6 +194,23 @@ impl From<&Change> for Pending {
 }
 
 impl Memory {
+    /// Takes note of what was found, and when it is looked for again.
+    pub fn looked(&mut self, observed: Observed, now: u64, next: u64) -> News {
+        (self.v4, self.v6) = (observed.v4, observed.v6);
+        (self.checked, self.next) = (Some(now), Some(next));
+        if observed != Observed::default() {
+            self.lost_since = None;
+            return if std::mem::take(&mut self.told) { News::Recovered } else { News::None };
+        }
+        // One that is yet to come is of a clock that was set back.
+        let since = *self.lost_since.insert(self.lost_since.filter(|since| *since <= now).unwrap_or(now));
+        if self.told || now - since < LASTING.as_secs() {
+            return News::None;
+        }
+        self.told = true;
+        News::Failing
+    }
+
     /// The addresses found last.
     pub fn observed(&self) -> Observed {
         Observed { v4: self.v4, v6: self.v6 }
@@ -320,6 +341,22 @@ mod tests {
         assert_eq!(fails(&mut target, NOW + 5000, &wanted), News::None);
         assert_eq!(target.ended(NOW + 6000, &wanted, &[], None, Backoff::default(), 0), News::Recovered);
         assert_eq!(target.ended(NOW + 7000, &wanted, &[], None, Backoff::default(), 0), News::None);
+    }
+
+    #[test]
+    fn somebody_is_told_once_that_no_source_has_an_address_and_once_of_its_end() {
+        let mut memory = Memory::default();
+        let one = Observed { v6: Some(Ipv6Addr::LOCALHOST), ..Observed::default() };
+        let mut looked = |observed, now| memory.looked(observed, now, now + 300);
+        let none = Observed::default();
+        assert_eq!(looked(none, NOW), News::None);
+        assert_eq!(looked(none, NOW - 9999), News::None, "the clock was set back");
+        assert_eq!(looked(none, NOW - 9999 + 899), News::None);
+        assert_eq!(looked(none, NOW - 9999 + 900), News::Failing);
+        assert_eq!(looked(none, NOW), News::None);
+        assert_eq!(looked(one, NOW), News::Recovered);
+        assert_eq!(looked(one, NOW), News::None);
+        assert_eq!(looked(none, NOW + 9999), News::None);
     }
 
     #[test]

@@ -97,6 +97,11 @@ impl Update {
         } else {
             given
         };
+        if observed.v6.is_none() {
+            for host in &derived {
+                super::print(&format!("{} stays as it is: there is no IPv6 address to derive from\n", host.name))?;
+            }
+        }
         let hosts: Vec<Host> = std::iter::once(Host { name: host, rule: Rule::Same }).chain(derived).collect();
         let mut printed = Ok(());
         // A person waits for each step; a log wants what came of it.

@@ -18,6 +18,8 @@ use crate::wire::{Name, Rtype};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::cmp::Reverse;
 use std::net::IpAddr;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// Where `whoami` is asked when the source does not say.
 #[derive(Debug, Clone)]
@@ -29,6 +31,13 @@ pub struct Home {
     /// The zone.
     pub zone: Name,
 }
+
+/// Somewhere in the world: a root name server.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const ROOT_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4)), Place::DNS);
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const ROOT_V6: SocketAddr =
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xBA3E, 0, 0, 0, 2, 0x30)), Place::DNS);
 
 /// Asks the sources, in order, until enough is known.
 pub async fn find(sources: &[Source], agreement: Agreement, allowed: &[Special], home: Option<&Home>) -> Found {
@@ -103,19 +112,39 @@ async fn whoami(name: Option<&Name>, server: Option<&Place>, home: Option<&Home>
     if found.is_empty() { Err(fault) } else { Ok(found) }
 }
 
-/// The addresses of an interface. Those that are for ever come first, then the newest: of two networks, the one that
-/// the router has given last. How long each is still preferred changes whenever a router renews one, and decides nothing.
+/// The addresses of an interface; of any, those of the one that leads to the world come first, for bridges and tunnels
+/// have addresses too. Then come those that are for ever, then the newest: of two networks, the one that the router has
+/// given last. How long each is still preferred changes whenever a router renews one, and decides nothing.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn interface(name: Option<&str>) -> Result<Vec<IpAddr>, Fault> {
     let cannot = |error| Fault(format!("cannot read the addresses of this machine: {}", io_text(&error)));
     let mut found = netlink::addresses().map_err(cannot)?;
+    let outward: Vec<IpAddr> = [ROOT_V4, ROOT_V6].into_iter().filter_map(sent_from).collect();
+    let outward: Vec<(bool, String)> = found
+        .iter()
+        .filter(|found| outward.contains(&found.address))
+        .map(|found| (found.address.is_ipv4(), found.interface.clone()))
+        .collect();
     found.retain(|found| found.kind == Kind::Lasting && name.is_none_or(|name| found.interface == name));
-    found.sort_by_key(|found| Reverse(found.made.unwrap_or(u32::MAX)));
+    found.sort_by_key(|found| {
+        let leads_out =
+            outward.iter().any(|(is_v4, interface)| *is_v4 == found.address.is_ipv4() && *interface == found.interface);
+        Reverse((leads_out, found.made.unwrap_or(u32::MAX)))
+    });
     match (found.is_empty(), name) {
         (false, _) => Ok(found.into_iter().map(|found| found.address).collect()),
         (true, Some(name)) => Err(Fault(format!("interface {name} has no address; ip address shows what there is"))),
         (true, None) => Err(Fault::new("no interface has an address")),
     }
+}
+
+/// From which of our addresses the kernel would send there. Nothing is sent.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn sent_from(there: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = if there.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(there).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// What others see us come from may be an address that this machine uses for a day (RFC 8981): the lasting one of the

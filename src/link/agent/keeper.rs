@@ -41,6 +41,10 @@ pub(crate) enum Event {
     Failing(Report),
     /// It works again.
     Recovered(Report),
+    /// No source has had an address for long; why each has none.
+    Lost(String),
+    /// One has again.
+    Found,
 }
 
 /// The keeper of one target.

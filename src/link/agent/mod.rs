@@ -10,6 +10,7 @@ mod state;
 pub use state::remembered;
 
 use super::source::{Home, find};
+use crate::agent::memory::News;
 use crate::agent::plan::Observed;
 use crate::agent::source::{Found, Source};
 use crate::clock::Clock;
@@ -17,14 +18,15 @@ use crate::config::{AgentConfig, TargetConfig};
 use crate::error::Error;
 use crate::sys::notify::Notify;
 use changes::Changes;
-use keeper::{Keeper, Order};
+use keeper::{Event, Keeper, Order, Report};
 use page::{Check, Checked, Door};
 use state::State;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 /// Keeps the hosts right until SIGTERM or SIGINT. `reload` reads the configuration again, at SIGHUP.
 pub fn run(config: AgentConfig, reload: impl Fn() -> Result<AgentConfig, Error>) -> Result<(), Error> {
@@ -96,6 +98,12 @@ async fn agent(mut config: AgentConfig, reload: impl Fn() -> Result<AgentConfig,
         }
     };
     notify.stopping();
+    watch.end().await;
+    let Watch { events, notices, .. } = watch;
+    drop(events);
+    if timeout(LAST_WORDS, notices).await.is_err() {
+        tracing::warn!("stopped before all was told");
+    }
     tracing::info!(signal = end, "stopped");
     Ok(())
 }
@@ -117,6 +125,9 @@ fn open(config: &AgentConfig, state: &Arc<State>, checks: &mpsc::Sender<Check>) 
 /// people's.
 const APART: Duration = Duration::from_secs(5);
 
+/// How long what is to be told may take once the agent ends.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
 /// Whether all keepers are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keepers {
@@ -128,8 +139,12 @@ enum Keepers {
 struct Watch {
     state: Arc<State>,
     clock: Clock,
-    orders: Vec<mpsc::Sender<Order>>,
+    /// To each target by its name.
+    orders: Vec<(String, mpsc::Sender<Order>)>,
     keepers: JoinSet<()>,
+    events: mpsc::UnboundedSender<Event>,
+    /// Who tells of events, until none can come any more: nobody is left untold because of a reload.
+    notices: JoinHandle<()>,
     /// What was found last; `None` before the first look.
     found: Option<Observed>,
     /// Who asks for a check now.
@@ -141,12 +156,12 @@ impl Watch {
         let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
         state.change(|memory| memory.targets.retain(|name, _| names.contains(&name.as_str())));
         let (events, told) = mpsc::unbounded_channel();
+        let notices = tokio::spawn(notice::tell(config.notify.clone(), told));
         let mut keepers = JoinSet::new();
-        keepers.spawn(notice::tell(config.notify.clone(), told));
         let mut orders = Vec::new();
         for target in &config.targets {
             let (sender, receiver) = mpsc::channel(8);
-            orders.push(sender);
+            orders.push((target.name.clone(), sender));
             let keeper = Keeper {
                 target: Arc::new(target.clone()),
                 state: Arc::clone(state),
@@ -157,7 +172,7 @@ impl Watch {
             keepers.spawn(keeper.run());
         }
         let (state, clock) = (Arc::clone(state), Clock::System);
-        Watch { state, clock, orders, keepers, found: None, asked: Vec::new() }
+        Watch { state, clock, orders, keepers, events, notices, found: None, asked: Vec::new() }
     }
 
     /// Ends the keepers.
@@ -213,24 +228,30 @@ impl Watch {
             tell(before, observed, &notes);
         }
         let now = self.clock.now();
-        self.state.change(|memory| {
-            (memory.v4, memory.v6) = (observed.v4, observed.v6);
-            (memory.checked, memory.next) = (Some(now), Some(now.saturating_add(config.check_every.as_secs())));
-        });
+        let next = now.saturating_add(config.check_every.as_secs());
+        let event = match self.state.change(|memory| memory.looked(observed, now, next)) {
+            News::Failing => Some(Event::Lost(notes.join("; "))),
+            News::Recovered => Some(Event::Found),
+            News::None => None,
+        };
+        // Nobody listens where nobody is to be told.
+        let _ = event.map(|event| self.events.send(event));
         // Nothing is awaited from here on: who asked is not forgotten where something else is heard.
         let asked = std::mem::take(&mut self.asked);
         let mut replies = Vec::new();
-        for sender in &self.orders {
+        for (target, sender) in &self.orders {
             let (reply, result) = oneshot::channel();
-            replies.push(result);
+            replies.push((target.clone(), result));
             // A keeper that is behind has newer orders waiting.
             let _ = sender.try_send(Order { observed, urgent: !asked.is_empty(), reply });
         }
         if !asked.is_empty() {
             self.keepers.spawn(async move {
                 let mut reports = Vec::new();
-                for reply in replies {
-                    reports.extend(reply.await.ok());
+                for (target, reply) in replies {
+                    let busy = || Some("it is busy with earlier checks; ask again".into());
+                    let report = reply.await;
+                    reports.push(report.unwrap_or_else(|_| Report { target, changed: Vec::new(), fault: busy() }));
                 }
                 let checked = Checked { observed, notes, reports };
                 for check in asked {

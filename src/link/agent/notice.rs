@@ -3,6 +3,7 @@
 
 use super::keeper::{Event, Report};
 use crate::agent::place::Place;
+use crate::agent::plan::Change;
 use crate::config::{MailConfig, NotifyConfig};
 use crate::link::Fault;
 use crate::link::command;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 struct Notice {
     /// `changed`, `failing` or `recovered`.
     event: &'static str,
+    /// The target, or `sources`.
     target: String,
     /// One line for people.
     text: String,
@@ -65,25 +67,31 @@ fn log(way: &str, notice: &Notice, outcome: Result<(), Fault>) {
 
 impl Notice {
     fn of(event: Event) -> Notice {
-        let (event, report) = match event {
-            Event::Changed(report) => ("changed", report),
-            Event::Failing(report) => ("failing", report),
-            Event::Recovered(report) => ("recovered", report),
-        };
-        let Report { target, changed, fault } = report;
-        let hosts: Vec<Host> = changed
-            .iter()
-            .map(|change| Host { name: change.name.to_string(), address: change.address.to_string() })
-            .collect();
-        let text = match event {
-            "changed" => {
-                let hosts = hosts.iter().map(|Host { name, address }| format!("{name} is now {address}"));
-                format!("{} at {target}", hosts.collect::<Vec<_>>().join(", "))
+        let sources = || "sources".to_string();
+        let (event, target, text, changed) = match event {
+            Event::Changed(Report { target, changed, .. }) => {
+                let hosts = changed.iter().map(|change| format!("{} is now {}", change.name, change.address));
+                let text = format!("{} at {target}", hosts.collect::<Vec<_>>().join(", "));
+                ("changed", target, text, changed)
             }
-            "failing" => format!("{target} has not been brought up to date for long: {}", fault.unwrap_or_default()),
-            _ => format!("{target} is up to date again"),
+            Event::Failing(Report { target, fault, .. }) => {
+                let text = format!("{target} has not been brought up to date for long: {}", fault.unwrap_or_default());
+                ("failing", target, text, Vec::new())
+            }
+            Event::Recovered(Report { target, .. }) => {
+                let text = format!("{target} is up to date again");
+                ("recovered", target, text, Vec::new())
+            }
+            Event::Lost(why) => {
+                let text = format!("no address of this machine has been found for long: {why}");
+                ("failing", sources(), text, Vec::new())
+            }
+            Event::Found => {
+                ("recovered", sources(), "an address of this machine is found again".to_string(), Vec::new())
+            }
         };
-        Notice { event, target, text, hosts }
+        let host = |change: Change| Host { name: change.name.to_string(), address: change.address.to_string() };
+        Notice { event, target, text, hosts: changed.into_iter().map(host).collect() }
     }
 }
 

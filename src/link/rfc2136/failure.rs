@@ -61,7 +61,7 @@ impl fmt::Display for Reason {
             Reason::Tsig(error) => error.fmt(f),
             Reason::Unsent(why) => f.write_str(why),
             Reason::Rcode(Rcode::REFUSED) => f.write_str(
-                "the server answers REFUSED; allow the key to change these names there, and see the server's log",
+                "the server answers REFUSED; sign with a key that may change these names there, and see the server's log",
             ),
             Reason::Rcode(Rcode::NOTAUTH) => f.write_str(
                 "the server answers NOTAUTH; name the zone's primary with --server and check --zone and the key",
