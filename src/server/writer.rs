@@ -4,149 +4,22 @@
 //! group durable with one disk sync, publishes the new snapshot, and only then answers. Requests share a sync,
 //! never a failure: a refused one changes nothing, and where the sync fails nothing of the group is published.
 
+mod changes;
+mod request;
+
+pub(crate) use request::{Applied, Entrance, OperatorError, Reply, Request};
+
 use super::publish::Published;
 use crate::clock::Clock;
-use crate::mesh::names::{Leased, Plan, plan};
-use crate::query::{Limits, View};
-use crate::store::{Actor, Commit, CommitKind, Findings, Instant, Logged, Store, StoreError};
+use crate::query::View;
+use crate::store::{CommitKind, Instant, Store, StoreError};
 use crate::sys;
-use crate::tsig::Keyring;
+use crate::update::Refusal;
 use crate::update::policy::Rights;
-use crate::update::{Refusal, UpdateMessage, apply_update};
-use crate::wire::{Name, Rtype};
-use crate::zone::{Changes, Draft, KeyBuf, Record, Serial, Zone, ZoneError, ZoneSet, seed};
 use std::mem::Discriminant;
-use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
-
-/// What the writer is asked to do.
-pub(crate) enum Request {
-    /// An update whose signature has been verified.
-    Update {
-        /// The update.
-        update: UpdateMessage,
-        /// The name of the key it was signed with, or of the HTTP door's user: whose rights decide.
-        key: Name,
-        /// The way it came.
-        entrance: Entrance,
-        /// Where it came from.
-        source: IpAddr,
-        /// Where the outcome goes: signs and sends the answer, or wakes who does. Dropped uncalled where the server
-        /// ends first.
-        reply: Reply<Result<Applied, Refusal>>,
-    },
-    /// Zones that the configuration names, to be begun where the store has none of that name.
-    Seed {
-        /// Each zone and its records.
-        zones: Vec<(Name, Vec<Record>)>,
-        /// Where the outcome goes.
-        reply: oneshot::Sender<Result<(), Refusal>>,
-    },
-    /// A zone is to hold exactly these records, whatever it held before.
-    Import {
-        /// The zone.
-        apex: Name,
-        /// Its records.
-        records: Vec<Record>,
-        /// Where the outcome goes.
-        reply: oneshot::Sender<Result<Applied, OperatorError>>,
-    },
-    /// Of the records that the mesh made, those wanted are to be there and no others.
-    Names {
-        /// The node that says so.
-        node: String,
-        /// What the mesh made.
-        ours: Vec<Leased>,
-        /// What is to be there.
-        wanted: Vec<Leased>,
-        /// Where the outcome goes.
-        reply: oneshot::Sender<Result<Plan, Refusal>>,
-    },
-    /// A zone is to go.
-    Delete {
-        /// The zone.
-        apex: Name,
-        /// Where the outcome goes.
-        reply: oneshot::Sender<Result<(), OperatorError>>,
-    },
-    /// What happened to a zone: its newest commits, so many at most, the oldest first.
-    History {
-        /// The zone.
-        apex: Name,
-        /// Those after this serial alone; none where they do not lead back to it.
-        since: Option<Serial>,
-        max: usize,
-        /// Where they go.
-        reply: oneshot::Sender<Result<Vec<Logged>, OperatorError>>,
-    },
-    /// A checkpoint is to be written.
-    Checkpoint {
-        /// Where the outcome goes.
-        reply: oneshot::Sender<Result<Instant, OperatorError>>,
-    },
-    /// All that is kept is to be checked.
-    Verify {
-        /// Where the findings go.
-        reply: oneshot::Sender<Result<Findings, OperatorError>>,
-    },
-    /// Other keys, rights and limits, as the configuration has them now.
-    Reload {
-        /// The keys.
-        keyring: Arc<Keyring>,
-        /// What is said of the server.
-        limits: Arc<Limits>,
-        /// Who may change what.
-        rights: Box<Rights>,
-        /// Told when they are in force.
-        reply: oneshot::Sender<()>,
-    },
-}
-
-/// How an update came; its commit tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Entrance {
-    /// As a message, signed.
-    Dns,
-    /// By the HTTP door, with a password.
-    Http,
-}
-
-impl Entrance {
-    fn actor(self, key: Name) -> Actor {
-        match self {
-            Entrance::Dns => Actor::Key(key),
-            Entrance::Http => Actor::Http(format!("{key:#}")),
-        }
-    }
-}
-
-/// Takes an outcome.
-pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
-
-/// Why what the operator asked for was not done; a line for the operator.
-pub(crate) type OperatorError = String;
-
-/// What an update did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Applied {
-    /// The serial before; `None` where the update made the zone.
-    pub(crate) from: Option<Serial>,
-    /// The serial after.
-    pub(crate) to: Serial,
-    /// How many records came, the SOA not counted.
-    pub(crate) added: usize,
-    /// How many records went, the SOA not counted.
-    pub(crate) removed: usize,
-}
-
-impl Applied {
-    fn new(from: Option<Serial>, to: Serial, changes: &Changes) -> Applied {
-        let count = |records: &[Record]| records.iter().filter(|record| record.rtype != Rtype::SOA).count();
-        Applied { from, to, added: count(&changes.added), removed: count(&changes.removed) }
-    }
-}
+use tokio::sync::mpsc;
 
 /// How many requests may wait. Beyond that a datagram is dropped, and its sender asks again; a stream waits.
 const QUEUE: usize = 4096;
@@ -335,148 +208,6 @@ impl<S: Store + 'static> Writer<S> {
             held = rest;
         }
     }
-
-    /// Applies one update to `zones` and adds its commit, if it changes anything.
-    fn update(
-        &self,
-        zones: &mut ZoneSet,
-        commits: &mut Vec<Commit>,
-        update: &UpdateMessage,
-        (key, entrance): (Name, Entrance),
-        source: IpAddr,
-    ) -> Result<Applied, Refusal> {
-        let Some(zone) = zones.zone(&update.zone) else {
-            return self.update_new(zones, commits, update, (key, entrance), source);
-        };
-        let (apex, from) = (*zone.apex(), zone.serial());
-        let changes = apply_update(zone, update, &self.published.rights().policy(&apex), &key)?;
-        if changes.is_empty() {
-            return Ok(Applied { from: Some(from), to: from, added: 0, removed: 0 });
-        }
-        // In place where this is not the group's first change of the zone: no reader has seen that state.
-        zones.change(&apex, &changes).map_err(|error| misfit(&apex, &error))?;
-        let zone = zones.zone(&apex).ok_or(Refusal::Storage)?;
-        let applied = Applied::new(Some(from), zone.serial(), &changes);
-        let commit = self.commit(zone, CommitKind::Change, Some(from), entrance.actor(key), changes);
-        commits.push(Commit { source: Some(source), ..commit });
-        Ok(applied)
-    }
-
-    /// Applies one update to a zone that is not served yet, where the key may make it. Its commit holds all of it.
-    fn update_new(
-        &self,
-        zones: &mut ZoneSet,
-        commits: &mut Vec<Commit>,
-        update: &UpdateMessage,
-        (key, entrance): (Name, Entrance),
-        source: IpAddr,
-    ) -> Result<Applied, Refusal> {
-        let mut zone = self.new_zone(zones, &update.zone, &key)?;
-        let changes = apply_update(&zone, update, &self.published.rights().policy(zone.apex()), &key)?;
-        zone.change(&changes).map_err(|error| misfit(&update.zone, &error))?;
-        let applied = Applied::new(None, zone.serial(), &changes);
-        let all = Changes { removed: Vec::new(), added: zone.records().collect() };
-        let commit = self.commit(&zone, CommitKind::Create, None, entrance.actor(key), all);
-        commits.push(Commit { source: Some(source), ..commit });
-        zones.insert(Arc::new(zone));
-        Ok(applied)
-    }
-
-    /// Makes a zone hold these records, with one commit.
-    fn import(
-        &self,
-        zones: &mut ZoneSet,
-        commits: &mut Vec<Commit>,
-        apex: &Name,
-        records: Vec<Record>,
-    ) -> Result<Applied, OperatorError> {
-        let wanted = Zone::new(apex, records).map_err(|error| error.to_string())?;
-        let base = zones.zone(apex).cloned();
-        let (kind, changes, next) = match &base {
-            Some(base) => {
-                let changes = Draft::towards(base, &wanted).finish();
-                if changes.is_empty() {
-                    return Ok(Applied { from: Some(base.serial()), to: base.serial(), added: 0, removed: 0 });
-                }
-                let next = base.with(&changes).map_err(|error| error.to_string())?;
-                (CommitKind::Change, changes, next)
-            }
-            None => {
-                let changes = Changes { removed: Vec::new(), added: wanted.records().collect() };
-                (CommitKind::Create, changes, wanted)
-            }
-        };
-        let from = base.map(|base| base.serial());
-        let applied = Applied::new(from, next.serial(), &changes);
-        commits.push(self.commit(&next, kind, from, Actor::Operator, changes));
-        zones.insert(Arc::new(next));
-        Ok(applied)
-    }
-
-    /// Brings the mesh's names up to date, with one commit for each zone that changes.
-    fn names(
-        &self,
-        zones: &mut ZoneSet,
-        commits: &mut Vec<Commit>,
-        node: &str,
-        ours: &[Leased],
-        wanted: &[Leased],
-    ) -> Result<Plan, Refusal> {
-        let plan = plan(zones, ours, wanted);
-        for (apex, changes) in &plan.changes {
-            let from = zones.zone(apex).map(|zone| zone.serial());
-            zones.change(apex, changes).map_err(|error| misfit(apex, &error))?;
-            let zone = zones.zone(apex).ok_or(Refusal::Storage)?;
-            let actor = Actor::Mesh(node.to_string());
-            commits.push(self.commit(zone, CommitKind::Change, from, actor, changes.clone()));
-        }
-        Ok(plan)
-    }
-
-    /// Takes a zone away.
-    fn delete(&self, zones: &mut ZoneSet, commits: &mut Vec<Commit>, apex: &Name) -> Result<(), OperatorError> {
-        let zone = zones.zone(apex).cloned().ok_or_else(|| format!("zone {apex} is not served here"))?;
-        let changes = Changes { removed: zone.records().collect(), added: Vec::new() };
-        commits.push(self.commit(&zone, CommitKind::Delete, Some(zone.serial()), Actor::Operator, changes));
-        zones.remove(apex);
-        Ok(())
-    }
-
-    /// A commit of now, without a source.
-    fn commit(&self, zone: &Zone, kind: CommitKind, from: Option<Serial>, actor: Actor, changes: Changes) -> Commit {
-        let (time, to) = (self.clock.now(), zone.serial());
-        Commit { zone: *zone.apex(), kind, from, to, time, actor, source: None, changes }
-    }
-
-    /// The zone that a key with the right to make it gets at its first update.
-    fn new_zone(&self, zones: &ZoneSet, apex: &Name, key: &Name) -> Result<Zone, Refusal> {
-        let above = zones.nearest(KeyBuf::new(apex).as_bytes()).map(|zone| zone.apex());
-        let rights = self.published.rights();
-        rights.may_create(key, apex, above).map_err(|denied| Refusal::NoNewZone(*apex, denied))?;
-        let apex = apex.to_lowercase();
-        let records = seed(&apex).ok();
-        records.and_then(|records| Zone::new(&apex, records).ok()).ok_or(Refusal::NotAuth(apex))
-    }
-
-    /// Begins a zone with these records.
-    fn begin(&self, zones: &mut ZoneSet, commits: &mut Vec<Commit>, apex: &Name, records: Vec<Record>) {
-        let zone = match Zone::new(apex, records.iter().cloned()) {
-            Ok(zone) => zone,
-            Err(error) => {
-                tracing::error!(zone = %apex, "zone not begun: {error}");
-                return;
-            }
-        };
-        let changes = Changes { removed: Vec::new(), added: records };
-        commits.push(self.commit(&zone, CommitKind::Create, None, Actor::Seed, changes));
-        zones.insert(Arc::new(zone));
-    }
-}
-
-/// The changes were made for this very zone: a defect of ours, which must not reach the journal.
-fn misfit(apex: &Name, error: &ZoneError) -> Refusal {
-    tracing::error!(zone = %apex, "update does not fit its zone: {error}");
-    Refusal::Storage
 }
 
 /// What the operator is told where the store failed.
@@ -491,9 +222,12 @@ fn stored(durable: Durable) -> Result<(), OperatorError> {
 mod tests {
     use super::*;
     use crate::store::MemoryStore;
-    use crate::update::Entry;
     use crate::update::policy::{Creation, Grant};
-    use crate::wire::{Class, Rcode};
+    use crate::update::{Entry, UpdateMessage};
+    use crate::wire::{Class, Name, Rcode, Rtype};
+    use crate::zone::{KeyBuf, Serial, Zone, seed};
+    use std::net::IpAddr;
+    use tokio::sync::oneshot;
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
