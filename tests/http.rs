@@ -11,6 +11,8 @@ mod bounds;
 #[path = "http/clients.rs"]
 mod clients;
 mod common;
+#[path = "http/disk.rs"]
+mod disk;
 #[path = "http/home.rs"]
 mod home;
 #[path = "http/keys.rs"]

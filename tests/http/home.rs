@@ -40,7 +40,11 @@ impl Home {
 
     /// With files beside the configuration.
     pub(crate) fn among(config: &str, files: &[(&str, String)]) -> Home {
-        let directory = tempfile::tempdir().unwrap();
+        Home::within(tempfile::tempdir().unwrap(), config, files)
+    }
+
+    /// In a directory that is there.
+    pub(crate) fn within(directory: TempDir, config: &str, files: &[(&str, String)]) -> Home {
         for (name, text) in files {
             std::fs::write(directory.path().join(name), text).unwrap();
         }
