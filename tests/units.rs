@@ -1,4 +1,4 @@
-//! The units of the agent and the update under a live systemd: that of this machine, as the first process of a guest
+//! The units of the agent, the update and the mesh under a live systemd: that of this machine, as the first process of a guest
 //! under qemu, with the kernel that the tests of power cuts boot. `units/trial/trial` is what runs there.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure to be seen")]
@@ -27,7 +27,7 @@ fn kernel() -> PathBuf {
 
 #[test]
 #[ignore = "it boots a machine without KVM, which takes minutes; scripts/test runs it"]
-fn the_agent_and_the_update_run_by_their_units_as_the_readme_says_under_qemu() {
+fn the_agent_the_update_and_the_mesh_run_by_their_units_as_the_readme_says_under_qemu() {
     let kernel = kernel();
     let place = tempfile::tempdir().unwrap();
     let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/units/build");
