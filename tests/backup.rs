@@ -13,11 +13,13 @@ mod common;
 
 use common::Server;
 use common::client::{Home, SECRET};
-use common::command::{done, refused};
+use common::command::{done, dyndns, refused};
 use common::exchange::Tcp;
 use common::message::{NOERROR, Update};
+use common::shim;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// A server with a few updates; and a backup of it in `saved`.
@@ -49,6 +51,35 @@ fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
+/// Adds one host below `wN.example.com` after the other, and counts those that were answered.
+fn hammer(server: &Server, below: &str, stop: &AtomicBool, count: &AtomicU32) {
+    let mut tcp = Tcp::connect(server.v4());
+    for n in 1u32.. {
+        if stop.load(Ordering::SeqCst) {
+            return;
+        }
+        let name = format!("h{n}.{below}.example.com");
+        let request = Update::new(n as u16, "example.com").add_a(&name, n.to_be_bytes()).sign(&Home::key());
+        let answer = tcp.ask(&request.message);
+        assert_eq!(request.verified(&Home::key(), &answer), Ok(NOERROR));
+        count.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Of each client so many hosts are there; returns the zone.
+fn check(place: &Path, counts: &[u32]) -> String {
+    let zone = done(place, &["zone", "export", "example.com"]);
+    let held: std::collections::HashSet<&str> =
+        zone.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    for (client, count) in counts.iter().enumerate() {
+        assert!(*count >= 50);
+        for n in 1..=*count {
+            assert!(held.contains(format!("h{n}.w{client}").as_str()), "{}: h{n}.w{client} is lost", place.display());
+        }
+    }
+    zone
+}
+
 #[test]
 fn a_backup_under_load_holds_every_update_that_was_answered_before_it_began() {
     let home = Home::start();
@@ -57,18 +88,7 @@ fn a_backup_under_load_holds_every_update_that_was_answered_before_it_began() {
     let before = std::thread::scope(|scope| {
         for (client, count) in counts.iter().enumerate() {
             let (home, stop) = (&home, &stop);
-            scope.spawn(move || {
-                let mut tcp = Tcp::connect(home.server.v4());
-                while !stop.load(Ordering::SeqCst) {
-                    let n = count.load(Ordering::SeqCst) + 1;
-                    let name = format!("h{n}.w{client}.example.com");
-                    let update = Update::new(n as u16, "example.com").add_a(&name, n.to_be_bytes());
-                    let request = update.sign(&Home::key());
-                    let answer = tcp.ask(&request.message);
-                    assert_eq!(request.verified(&Home::key(), &answer), Ok(NOERROR));
-                    count.store(n, Ordering::SeqCst);
-                }
-            });
+            scope.spawn(move || hammer(&home.server, &format!("w{client}"), stop, count));
         }
         while counts.iter().any(|count| count.load(Ordering::SeqCst) < 50) {
             std::thread::yield_now();
@@ -76,30 +96,40 @@ fn a_backup_under_load_holds_every_update_that_was_answered_before_it_began() {
         let mut all = Vec::new();
         for name in ["first", "second", "third"] {
             let before: Vec<u32> = counts.iter().map(|count| count.load(Ordering::SeqCst)).collect();
-            all.push((name, before));
             let text = done(folder, &["backup", name]);
-            assert!(text.contains(" made: up to commit "), "{text}");
+            let (_, commit) = text.split_once(" made: up to commit ").unwrap();
+            all.push((name, before, commit.split(',').next().unwrap().to_owned()));
         }
         assert_eq!(done(folder, &["zone", "verify"]).lines().last(), Some("ok: everything is whole"));
         stop.store(true, Ordering::SeqCst);
         all
     });
-    for (name, counts) in before {
+    for (name, counts, commit) in &before {
         let place = folder.join(format!("restored-{name}"));
         fs::create_dir(&place).unwrap();
         let text = done(folder, &["restore", name, "--state-dir", place.join("state").to_str().unwrap()]);
         assert!(text.contains(" restored: up to commit "), "{text}");
         assert_eq!(done(&place, &["zone", "verify"]).lines().last(), Some("ok: everything is whole"));
-        let server = Server::start(&place, &["--tsig", &format!("laptop:{SECRET}")]);
-        let zone = done(&place, &["zone", "export", "example.com"]);
-        let held: std::collections::HashSet<&str> =
-            zone.lines().filter_map(|line| line.split_whitespace().next()).collect();
-        for (client, count) in counts.iter().enumerate() {
-            assert!(*count >= 50);
-            for n in 1..=*count {
-                assert!(held.contains(format!("h{n}.w{client}").as_str()), "{name}: h{n}.w{client} is lost");
+        assert!(text.contains(&format!(" up to commit {commit}, ")), "{text}");
+        // Started while clients hammer at it.
+        let mut server = Server::start(&place, &["--tsig", &format!("laptop:{SECRET}")]);
+        let (stop, answered) = (AtomicBool::new(false), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for client in 0..3 {
+                let (server, stop, answered) = (&server, &stop, &answered);
+                scope.spawn(move || hammer(server, &format!("new{client}"), stop, answered));
             }
-        }
+            check(&place, counts);
+            while answered.load(Ordering::SeqCst) < 50 {
+                std::thread::yield_now();
+            }
+            stop.store(true, Ordering::SeqCst);
+        });
+        server.kill9();
+        server.restart();
+        let zone = check(&place, counts);
+        let hammered = zone.lines().filter(|line| line.contains(".new")).count();
+        assert!(hammered >= answered.load(Ordering::SeqCst) as usize, "{hammered} of {answered:?}");
         // It takes updates, and its history goes back to the beginning.
         let request = Update::new(1, "example.com").add_a("new.example.com", [192, 0, 2, 1]).sign(&Home::key());
         let answer = Tcp::connect(server.v4()).ask(&request.message);
@@ -186,17 +216,61 @@ fn a_state_is_not_restored_over_a_running_server_nor_over_another_state_unless_f
     assert!(before.contains("later"), "{before}");
 }
 
+/// Killed before each call that changes a name or syncs a file.
 #[test]
-fn a_restore_that_was_cut_short_is_not_taken_for_a_state() {
+fn a_restore_that_is_killed_anywhere_leaves_the_old_state_or_the_new_one() {
     let mut home = saved();
+    assert_eq!(home.send(Update::new(1, "example.com").add_a("later.example.com", [192, 0, 2, 99])), NOERROR);
     home.server.terminate();
     let folder = home.folder.path();
-    // As a kill would leave it: checked, the old state aside, nothing in its place yet.
-    fs::rename(folder.join("state"), folder.join("old")).unwrap();
-    fs::create_dir_all(folder.join("state/restoring/journal")).unwrap();
-    let output = Server::fail(folder, &[]);
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("a restore of ") && error.contains("was cut short"), "{error}");
-    done(folder, &["restore", "saved"]);
-    assert!(done(folder, &["zone", "export", "example.com"]).contains("h19\t"));
+    let shim = shim::build(folder);
+    let export = |state: &str| done(folder, &["zone", "export", "example.com", "--state-dir", state]);
+    let (old, mut olds, mut news) = (export("state"), 0, 0);
+    assert!(old.contains("later"));
+    for step in 0.. {
+        let state = format!("killed-{step}");
+        copy(&folder.join("state"), &folder.join(&state));
+        let mut restore = Command::new(env!("CARGO_BIN_EXE_dyndns"));
+        restore.current_dir(folder).args(["restore", "saved", "--force", "--state-dir", &state]);
+        let output = restore.env("LD_PRELOAD", &shim).env("DYNDNS_KILL_AT", step.to_string()).output().unwrap();
+        // Whoever comes first finds one of the two, and whoever comes next the same.
+        let (found, again) =
+            (dyndns(folder, &["zone", "export", "example.com", "--state-dir", &state]), export(&state));
+        assert_eq!((found.0, &found.1), (0, &again), "step {step}: {}", found.2);
+        let new = again.contains("h19\t") && !again.contains("later");
+        assert!(new || again == old, "step {step}: {again}");
+        (olds, news) = (olds + u32::from(!new), news + u32::from(new));
+        if new {
+            let aside = format!("{state}/before-restore-1");
+            assert_eq!(export(&aside), old, "step {step}: what was there is all in one place");
+            assert!(!folder.join(&state).join("before-restore-2").exists());
+        }
+        assert_eq!(
+            done(folder, &["zone", "verify", "--state-dir", &state]).lines().last(),
+            Some("ok: everything is whole")
+        );
+        if output.status.success() {
+            break;
+        }
+        assert_eq!(output.status.code(), None, "step {step}: {}", String::from_utf8_lossy(&output.stderr));
+        // Done again it is done.
+        done(folder, &["restore", "saved", "--force", "--state-dir", &state]);
+        assert!(!export(&state).contains("later"), "step {step}");
+        fs::remove_dir_all(folder.join(&state)).unwrap();
+    }
+    assert!(olds > 5 && news > 5, "{olds} old, {news} new");
+}
+
+/// Copies a directory with all below it, but for sockets.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => copy(&path, &to),
+            kind if kind.is_file() => assert!(fs::copy(path, to).is_ok()),
+            _ => {}
+        }
+    }
 }

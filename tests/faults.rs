@@ -12,12 +12,12 @@ use common::client::{Home, SECRET, copy_zones};
 use common::command::{done, dyndns, refused};
 use common::exchange::{Tcp, Udp};
 use common::message::{self, NOERROR, NOTAUTH, SERVFAIL, Update, query};
+use common::shim;
 use dyndns::clock::Clock;
 use dyndns::tsig::verify_response;
 use dyndns::wire::{Message, Rtype};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -35,10 +35,7 @@ impl Trial {
     fn start() -> Trial {
         let folder = tempfile::tempdir().unwrap();
         copy_zones(folder.path());
-        let library = folder.path().join("shim.so");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/shim.c");
-        let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).output().unwrap();
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let library = shim::build(folder.path());
         let orders = folder.path().join("orders");
         fs::create_dir(&orders).unwrap();
         let environment = [("LD_PRELOAD", library.to_str().unwrap()), ("DYNDNS_FAULTS", orders.to_str().unwrap())];

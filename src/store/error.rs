@@ -94,11 +94,6 @@ pub enum StoreError {
         /// The state directory.
         dir: PathBuf,
     },
-    /// A state directory in which a restore was cut short.
-    Restoring {
-        /// The state directory.
-        dir: PathBuf,
-    },
     /// There has been no commit yet.
     Nothing,
     /// The table stopped following the journal while the server ran.
@@ -216,9 +211,6 @@ impl fmt::Display for StoreError {
                  with --force",
                 dir.display()
             ),
-            StoreError::Restoring { dir } => {
-                write!(f, "a restore of {} was cut short; do it again with dyndns restore", dir.display())
-            }
             StoreError::Nothing => f.write_str("there is nothing to back up: no zone was ever made here"),
             StoreError::TableStopped { path, why } => write!(
                 f,

@@ -24,6 +24,7 @@ use super::disk::{Disk, SystemDisk};
 use super::journal::{self, Extent};
 use super::mark::Step;
 use super::recovery::{StoreOptions, lock};
+use super::restore;
 use super::segment::{Frames, HEADER, Header, seal};
 use super::start::{self, Zones, open_table};
 use super::table::TableError;
@@ -66,6 +67,7 @@ pub(super) struct Damage<'a> {
 /// Errors: other commits would be lost than these; nothing is damaged; nothing can be written.
 pub fn repair(dir: &Path, options: &StoreOptions, without: Commits) -> Result<RecoveryNote, StoreError> {
     let (_lock, _) = lock(dir)?;
+    restore::finish(dir)?;
     Damage { dir, options, found: StoreError::Undamaged, without: Some(without) }.mend(&mut SystemDisk)
 }
 

@@ -64,6 +64,8 @@ pub enum RecoveryNote {
         /// For each zone the serial from which its history goes on.
         begins: Vec<(Name, Serial)>,
     },
+    /// A restore had been cut short, and was finished.
+    RestoreFinished,
     /// Nothing can be written for now.
     ReadOnly {
         /// The state directory.
@@ -126,6 +128,9 @@ impl fmt::Display for RecoveryNote {
                     0 => Ok(()),
                     more => write!(f, ", and in {more} more zones"),
                 }
+            }
+            RecoveryNote::RestoreFinished => {
+                f.write_str("restore finished: it had been cut short; this is the state of the backup")
             }
             RecoveryNote::ReadOnly { dir } => write!(
                 f,

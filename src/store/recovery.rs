@@ -6,13 +6,13 @@
 //! One on a read-only file system is served from as it is: the zones come from the checkpoint and the journal, for sled
 //! cannot even open a table there, and the journal's newest segment is in doubt until something can be written.
 
-use super::backup::RESTORING;
 use super::checkpoint;
 use super::checkpoints::{CheckpointRule, Checkpoints};
 use super::disk::{Disk, SystemDisk};
 use super::follower::{Follower, Place};
 use super::journal::{Journal, Retention};
 use super::mend::Damage;
+use super::restore;
 use super::start::{Base, Start, Zones, open_table};
 use super::table::{Table, TableError};
 use super::verify::{Files, Findings};
@@ -110,8 +110,9 @@ impl DiskStore {
         // Whatever the umask: the records of a zone, and who changed them, are the operator's to show.
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(StoreError::io("create", dir))?;
         let (lock, access) = lock(dir)?;
-        if dir.join(RESTORING).exists() {
-            return Err(StoreError::Restoring { dir: dir.to_owned() });
+        let restored = restore::is_unfinished(dir);
+        if restored {
+            restore::finish(dir)?;
         }
         let (mut notes, held) = (Vec::new(), lock.try_clone().map_err(StoreError::io("lock", dir))?);
         let (store, zones) = match DiskStore::load(disk.again(), dir, options, (held, access), &mut notes) {
@@ -122,6 +123,9 @@ impl DiskStore {
             }
             loaded => loaded?,
         };
+        if restored {
+            notes.insert(0, RecoveryNote::RestoreFinished);
+        }
         Ok(Opened { store, zones: zones.into_values().collect(), notes })
     }
 

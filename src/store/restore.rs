@@ -1,8 +1,10 @@
 //! A state directory made from a backup.
 //!
-//! Everything is copied and checked first, in `restoring.new` within the state directory. That is renamed to `restoring`,
-//! what is in the way goes to `before-restore-N`, and the new files take their places. While there is `restoring` a start
-//! refuses: a restore that is cut short is never taken for an empty state. It is simply done again.
+//! Everything is copied and checked first, in `restoring.new` within the state directory, and made durable. That is renamed
+//! to `restoring`, and from then on the new state counts: what is in the way goes to `restoring.old`, `restoring` becomes
+//! `restoring.moving`, the new files take their places, and the old ones are called `before-restore-N`. Whoever comes
+//! next, a start or another restore, goes on where one was cut short. So there is the old state or the new one, and never a
+//! half.
 
 use super::StoreError;
 use super::backup::{ASIDE, List, Output, RESTORING, sync_dirs};
@@ -39,8 +41,8 @@ pub fn restore(dir: &Path, state: &Path, existing: Existing) -> Result<Restored,
     let list = List::read(dir)?;
     DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(StoreError::io("create", state))?;
     let (_lock, _) = lock(state)?;
-    let old = in_the_way(state)?;
-    if existing == Existing::Refuse && !old.is_empty() {
+    finish(state)?;
+    if existing == Existing::Refuse && !in_the_way(state)?.is_empty() {
         return Err(StoreError::Occupied { dir: state.to_owned() });
     }
     let new = state.join(format!("{RESTORING}.new"));
@@ -56,11 +58,9 @@ pub fn restore(dir: &Path, state: &Path, existing: Existing) -> Result<Restored,
     };
     give_to_owner_of(state, &new)?;
     let whole = state.join(RESTORING);
-    clear(&whole)?;
     fs::rename(&new, &whole).map_err(StoreError::io("rename", &new))?;
     sync_dirs(state, &[])?;
-    let aside = set_aside(state, &old)?;
-    put_in_place(&whole, state)?;
+    let aside = finish(state)?;
     Ok(Restored { zones, seq: list.step.seq, aside })
 }
 
@@ -130,35 +130,47 @@ fn give_to_owner_of(state: &Path, new: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Moves an old state to the first `before-restore-N` that is free.
-fn set_aside(state: &Path, old: &[PathBuf]) -> Result<Option<PathBuf>, StoreError> {
-    if old.is_empty() {
+/// Goes on with a restore that has copied everything; returns where the old state is now, if there was one. Whatever was
+/// moved by an earlier try stays moved.
+pub(super) fn finish(state: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let part = |name: &str| state.join(format!("{RESTORING}{name}"));
+    let (whole, moving, old) = (part(""), part(".moving"), part(".old"));
+    if whole.exists() {
+        let in_the_way = in_the_way(state)?;
+        if !in_the_way.is_empty() && !old.exists() {
+            DirBuilder::new().mode(0o700).create(&old).map_err(StoreError::io("create", &old))?;
+        }
+        for path in in_the_way {
+            let to = old.join(path.file_name().unwrap_or_default());
+            fs::rename(&path, to).map_err(StoreError::io("set aside", path))?;
+        }
+        if old.exists() {
+            sync_dirs(&old, &[])?;
+        }
+        sync_dirs(state, &[])?;
+        fs::rename(&whole, &moving).map_err(StoreError::io("rename", &whole))?;
+        sync_dirs(state, &[])?;
+    }
+    if moving.exists() {
+        for entry in fs::read_dir(&moving).map_err(StoreError::io("read", &moving))? {
+            let entry = entry.map_err(StoreError::io("read", &moving))?;
+            fs::rename(entry.path(), state.join(entry.file_name())).map_err(StoreError::io("move", entry.path()))?;
+        }
+        sync_dirs(state, &[])?;
+        fs::remove_dir(&moving).map_err(StoreError::io("remove", &moving))?;
+        sync_dirs(state, &[])?;
+    }
+    if !old.exists() {
         return Ok(None);
     }
-    let mut number = 1u32;
-    let aside = loop {
-        let aside = state.join(format!("{ASIDE}{number}"));
-        match DirBuilder::new().mode(0o700).create(&aside) {
-            Ok(()) => break aside,
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
-            Err(error) => return Err(StoreError::io("create", &aside)(error)),
-        }
-    };
-    for path in old {
-        let to = aside.join(path.file_name().unwrap_or_default());
-        fs::rename(path, to).map_err(StoreError::io("set aside", path))?;
-    }
+    let names = (1u32..).map(|number| state.join(format!("{ASIDE}{number}")));
+    let Some(aside) = names.into_iter().find(|path| !path.exists()) else { return Ok(None) };
+    fs::rename(&old, &aside).map_err(StoreError::io("rename", old))?;
     sync_dirs(state, &[])?;
     Ok(Some(aside))
 }
 
-/// Moves what was copied to its places.
-fn put_in_place(new: &Path, state: &Path) -> Result<(), StoreError> {
-    for entry in fs::read_dir(new).map_err(StoreError::io("read", new))? {
-        let entry = entry.map_err(StoreError::io("read", new))?;
-        fs::rename(entry.path(), state.join(entry.file_name())).map_err(StoreError::io("move", entry.path()))?;
-    }
-    sync_dirs(state, &[])?;
-    fs::remove_dir(new).map_err(StoreError::io("remove", new))?;
-    sync_dirs(state, &[])
+/// Whether a restore was cut short that has copied everything.
+pub(super) fn is_unfinished(state: &Path) -> bool {
+    ["", ".moving", ".old"].iter().any(|name| state.join(format!("{RESTORING}{name}")).exists())
 }

@@ -17,6 +17,7 @@ pub(crate) mod exchange;
 pub(crate) mod house;
 pub(crate) mod load;
 pub(crate) mod message;
+pub(crate) mod shim;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;

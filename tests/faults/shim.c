@@ -2,14 +2,18 @@
 
    The directory that DYNDNS_FAULTS names holds the orders, each a file whose presence counts: CALL-PLACE-ERROR, as
    sync-journal-EIO. A write that is to fail writes the first half all the same. `clock-back` puts the clock back by
-   400 days. */
+   400 days.
+
+   DYNDNS_KILL_AT is how many calls that change names or sync files the process survives; the next kills it. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -55,6 +59,32 @@ static int fault(const char *call, int fd)
 
 #define FAIL(call, fd) do { int error = fault(call, fd); if (error) { errno = error; return -1; } } while (0)
 
+static void step(void)
+{
+    static int steps = -1;
+    const char *at = getenv("DYNDNS_KILL_AT");
+    if (at && ++steps == atoi(at))
+        raise(SIGKILL);
+}
+
+int rename(const char *from, const char *to)
+{
+    step();
+    return REAL(rename)(from, to);
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    step();
+    return REAL(mkdir)(path, mode);
+}
+
+int rmdir(const char *path)
+{
+    step();
+    return REAL(rmdir)(path);
+}
+
 int fdatasync(int fd)
 {
     FAIL("sync", fd);
@@ -63,6 +93,7 @@ int fdatasync(int fd)
 
 int fsync(int fd)
 {
+    step();
     FAIL("sync", fd);
     return REAL(fsync)(fd);
 }
