@@ -249,6 +249,43 @@ fn what_is_being_told_is_told_though_the_agent_reloads_or_ends() {
 }
 
 #[test]
+fn a_host_that_is_refused_holds_up_no_other() {
+    // All hosts of a zone go in one message, which was refused for the sake of one; and a host of no zone there kept all
+    // others from being looked at.
+    let (folder, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let zone = "$TTL 60\n@ SOA ns admin 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\nalias CNAME ns\n";
+    std::fs::write(home.path().join("home.test.zone"), zone).unwrap();
+    let settings = format!(
+        "[[key]]\nname = \"laptop\"\nsecret = \"{}\"\n[[zone]]\nname = \"home.test\"\nfile = \"home.test.zone\"\n\
+         grants = [{{ key = \"laptop\", rule = \"name\", name = \"r\" }}, {{ key = \"laptop\", rule = \"name\", name = \"n\" }}, \
+         {{ key = \"laptop\", rule = \"name\", name = \"alias\" }}]\n",
+        common::client::SECRET
+    );
+    std::fs::write(home.path().join("dyndns.toml"), settings).unwrap();
+    let server = common::Server::start(home.path(), &["--config", "dyndns.toml"]);
+    let hosts = ["a.elsewhere.test", "foreign.home.test", "r.home.test", "alias.home.test", "n.home.test"];
+    let hosts = hosts.map(|name| format!("[[host]]\nname = \"{name}\"\n")).concat();
+    let config = config(folder.path(), "\"fixed:192.0.2.1\"", DOOR, server.v4())
+        .replace("zone = \"example.com\"\n[[host]]\nname = \"r.example.com\"\n", &hosts);
+    let agent = Agent::start(folder.path(), &config);
+    for name in ["r", "n"] {
+        agent.wait_for(&format!("host updated target=home host={name}.home.test address=192.0.2.1"));
+    }
+    let status = status(folder.path());
+    for name in ["a.elsewhere.test", "foreign.home.test", "alias.home.test"] {
+        assert!(status.contains(&format!("  {name} 192.0.2.1 still to be written\n")), "{status}");
+    }
+    assert!(status.contains("  r.home.test 192.0.2.1 since 20"), "{status}");
+    let answer = read(ask_for_a_check(page(&agent)));
+    assert!(answer.contains("cannot find the zone of a.elsewhere.test"), "{answer}");
+    // What is refused by itself says so.
+    let config = config.replace("[[host]]\nname = \"a.elsewhere.test\"\n", "");
+    std::fs::write(folder.path().join("agent.toml"), config).unwrap();
+    agent.signal("HUP");
+    agent.wait_for("cannot update foreign.home.test in zone home.test");
+}
+
+#[test]
 fn a_route_53_that_never_answers_is_given_up() {
     // Nothing bounded the wait, so the target was never tried again.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -90,7 +90,7 @@ fn refusals_say_what_to_do_and_change_nothing() {
         (
             update(&home, &["192.0.2.1", "--zone", "elsewhere.example"]),
             1,
-            format!("cannot update zone elsewhere.example at {at}: {HOST} is not in the zone"),
+            format!("cannot update {HOST} in zone elsewhere.example at {at}: {HOST} is not in the zone"),
         ),
     ] {
         assert_eq!(run.code, Some(code), "{run:?}");

@@ -1,7 +1,7 @@
 //! One check of one target: read what it holds, compare, write what differs, verify.
 
 use super::Fault;
-use super::target::{Remote, Target};
+use super::target::{Blame, Remote, Target, Trouble};
 use crate::agent::plan::{Change, plan};
 use crate::wire::Name;
 use std::fmt;
@@ -32,7 +32,8 @@ pub struct Outcome {
     pub fault: Option<Fault>,
 }
 
-/// Brings a target to what is wanted. A zone that fails does not keep the others from being brought there.
+/// Brings a target to what is wanted. A zone that fails does not keep the others from being brought there, nor does a
+/// host that is refused by itself.
 pub async fn bring(remote: &Remote, wanted: &[Change], tell: &mut (dyn FnMut(Step<'_>) + Send)) -> Outcome {
     let mut names: Vec<Name> = Vec::new();
     for change in wanted {
@@ -41,33 +42,42 @@ pub async fn bring(remote: &Remote, wanted: &[Change], tell: &mut (dyn FnMut(Ste
         }
     }
     let mut outcome = Outcome::default();
-    let zones = match remote.open(&names).await {
-        Ok(zones) => zones,
-        Err(fault) => return Outcome { pending: wanted.to_vec(), fault: Some(fault), ..outcome },
-    };
+    let of = |names: &[Name]| wanted.iter().filter(|change| names.contains(&change.name)).cloned().collect::<Vec<_>>();
+    let (zones, lost) = remote.open(&names).await;
+    for (names, fault) in lost {
+        outcome.pending.extend(of(&names));
+        outcome.fault.get_or_insert(fault);
+    }
     for (target, names) in zones {
-        let wanted: Vec<Change> = wanted.iter().filter(|change| names.contains(&change.name)).cloned().collect();
         tell(Step::Found(&target));
-        match bring_zone(&target, &names, &wanted, tell).await {
-            Ok(mut shown) => {
-                outcome.shown.append(&mut shown);
-                outcome.right.extend(wanted);
-            }
-            Err(fault) => {
-                outcome.pending.extend(wanted);
-                outcome.fault.get_or_insert(fault);
+        let mut groups = vec![names];
+        while let Some(names) = groups.pop() {
+            let wanted = of(&names);
+            match bring_hosts(&target, &names, &wanted, tell).await {
+                Ok(mut shown) => {
+                    outcome.shown.append(&mut shown);
+                    outcome.right.extend(wanted);
+                }
+                // One of them is refused, and all were for its sake; alone the others are not.
+                Err(Trouble { blame: Blame::Hosts, .. }) if names.len() > 1 => {
+                    groups.extend(names.into_iter().rev().map(|name| vec![name]));
+                }
+                Err(Trouble { fault, .. }) => {
+                    outcome.pending.extend(wanted);
+                    outcome.fault.get_or_insert(fault);
+                }
             }
         }
     }
     outcome
 }
 
-async fn bring_zone(
+async fn bring_hosts(
     target: &Target,
     names: &[Name],
     wanted: &[Change],
     tell: &mut (dyn FnMut(Step<'_>) + Send),
-) -> Result<Vec<Change>, Fault> {
+) -> Result<Vec<Change>, Trouble> {
     let held = target.current(names).await?;
     let held_of = |name: &Name| {
         names.iter().zip(&held).find(|(held, _)| *held == name).map(|(_, held)| held.clone()).unwrap_or_default()

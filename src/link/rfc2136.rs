@@ -84,7 +84,11 @@ impl Target {
     /// Writes all changes in one message: all or none (RFC 2136 section 3.4), the new addresses together with the
     /// end of the old ones.
     pub async fn write(&self, changes: Vec<Change>) -> Result<Receipt, Failure> {
-        let failed = |reason| self.server.failure(format!("cannot update zone {}", self.zone), reason);
+        let what = match changes.as_slice() {
+            [first, rest @ ..] if rest.iter().all(|change| change.name == first.name) => format!("{} in ", first.name),
+            _ => String::new(),
+        };
+        let failed = |reason| self.server.failure(format!("cannot update {what}zone {}", self.zone), reason);
         if let Some(change) = changes.iter().find(|change| !change.name.is_in(&self.zone)) {
             return Err(failed(Reason::Outside(change.name)));
         }

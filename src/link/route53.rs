@@ -5,6 +5,7 @@
 //! when every name server has it.
 
 use super::Fault;
+use super::target::{Blame, Trouble};
 use crate::agent::plan::{Change, Held};
 use crate::wire::{Name, Ttl};
 use aws_config::BehaviorVersion;
@@ -134,7 +135,7 @@ impl Target {
     }
 
     /// What is held for each host, in their order.
-    pub async fn current(&self, hosts: &[Name]) -> Result<Vec<Held>, Fault> {
+    pub async fn current(&self, hosts: &[Name]) -> Result<Vec<Held>, Trouble> {
         let mut all = Vec::with_capacity(hosts.len());
         for host in hosts {
             let asked = self.client.list_resource_record_sets().hosted_zone_id(&self.id);
@@ -142,7 +143,8 @@ impl Target {
             let answer = asked.send().await.map_err(|error| cannot(format!("read {host}"), &error))?;
             let mut held = Held::default();
             for set in answer.resource_record_sets().iter().filter(|set| is_of(set, host)) {
-                held.addresses.extend(addresses(set, host)?);
+                let addresses = addresses(set, host).map_err(|fault| Trouble { fault, blame: Blame::Hosts });
+                held.addresses.extend(addresses?);
             }
             all.push(held);
         }
@@ -150,7 +152,7 @@ impl Target {
     }
 
     /// Writes all changes as one batch.
-    pub async fn write(&self, changes: Vec<Change>) -> Result<Receipt, Fault> {
+    pub async fn write(&self, changes: Vec<Change>) -> Result<Receipt, Trouble> {
         let build = |error: aws_sdk_route53::error::BuildError| Fault(format!("cannot ask route53: {error}"));
         let mut batch = ChangeBatch::builder().comment("dyndns");
         for Change { name, address } in &changes {
@@ -163,7 +165,13 @@ impl Target {
         }
         let batch = batch.build().map_err(build)?;
         let asked = self.client.change_resource_record_sets().hosted_zone_id(&self.id).change_batch(batch).send().await;
-        let answer = asked.map_err(|error| cannot(format!("update {self}"), &error))?;
+        let answer = asked.map_err(|error| {
+            // Rights may be of single names, and a batch is whole or not at all.
+            let of_hosts =
+                matches!(error.code(), Some("AccessDenied" | "AccessDeniedException" | "InvalidChangeBatch"));
+            let blame = if of_hosts { Blame::Hosts } else { Blame::Target };
+            Trouble { fault: cannot(format!("update {self}"), &error), blame }
+        })?;
         let info = answer.change_info().ok_or_else(|| Fault::new("route53 took the change and gave it no number"))?;
         Ok(Receipt { change: info.id().to_string(), done: *info.status() == ChangeStatus::Insync })
     }

@@ -6,13 +6,13 @@
 use super::Fault;
 use super::authority;
 use super::dyndns2;
-use super::rfc2136;
+use super::rfc2136::{self, Reason};
 use super::route53;
 use super::source::Home;
 use crate::agent::place::Place;
 use crate::agent::plan::{Change, Held};
 use crate::tsig::TsigKey;
-use crate::wire::{Name, Ttl};
+use crate::wire::{Name, Rcode, Ttl};
 use std::fmt;
 
 /// A target as the operator tells it.
@@ -58,23 +58,31 @@ pub enum Receipt {
 }
 
 impl Remote {
-    /// Finds where the hosts are, each in the target of its zone.
-    pub async fn open(&self, hosts: &[Name]) -> Result<Vec<(Target, Vec<Name>)>, Fault> {
+    /// Finds where the hosts are, each in the target of its zone, and of which hosts it cannot be found.
+    pub async fn open(&self, hosts: &[Name]) -> (Vec<(Target, Vec<Name>)>, Vec<(Vec<Name>, Fault)>) {
         let mut open: Vec<(Target, Vec<Name>)> = Vec::new();
+        let mut lost: Vec<(Vec<Name>, Fault)> = Vec::new();
         for host in hosts {
             // Names beside each other are in one zone, unless one is the apex of another.
-            let beside = |names: &[Name]| names.iter().any(|name| name.parent() == host.parent());
-            if let Some((_, names)) = open.iter_mut().find(|(_, names)| self.has_one_zone() || beside(names)) {
+            let beside =
+                |names: &[Name]| self.has_one_zone() || names.iter().any(|name| name.parent() == host.parent());
+            if let Some((_, names)) = open.iter_mut().find(|(_, names)| beside(names)) {
                 names.push(*host);
                 continue;
             }
-            let target = self.open_one(host).await?;
-            match open.iter_mut().find(|(known, _)| known.to_string() == target.to_string()) {
-                Some((_, names)) => names.push(*host),
-                None => open.push((target, vec![*host])),
+            if let Some((names, _)) = lost.iter_mut().find(|(names, _)| beside(names)) {
+                names.push(*host);
+                continue;
+            }
+            match self.open_one(host).await {
+                Err(fault) => lost.push((vec![*host], fault)),
+                Ok(target) => match open.iter_mut().find(|(known, _)| known.to_string() == target.to_string()) {
+                    Some((_, names)) => names.push(*host),
+                    None => open.push((target, vec![*host])),
+                },
             }
         }
-        Ok(open)
+        (open, lost)
     }
 
     fn has_one_zone(&self) -> bool {
@@ -123,17 +131,17 @@ impl Remote {
 
 impl Target {
     /// What is held for each host, in their order.
-    pub async fn current(&self, hosts: &[Name]) -> Result<Vec<Held>, Fault> {
+    pub async fn current(&self, hosts: &[Name]) -> Result<Vec<Held>, Trouble> {
         match self {
             Target::Rfc2136(target) => Ok(target.current(hosts).await?),
-            Target::Dyndns2(target) => target.current(hosts).await,
+            Target::Dyndns2(target) => Ok(target.current(hosts).await?),
             Target::Route53(target) => target.current(hosts).await,
         }
     }
 
     /// Writes all changes in one go, so that an old address is never gone before the new one is in. They are a part of
     /// what is `wanted`.
-    pub async fn write(&self, changes: Vec<Change>, wanted: &[Change]) -> Result<Receipt, Fault> {
+    pub async fn write(&self, changes: Vec<Change>, wanted: &[Change]) -> Result<Receipt, Trouble> {
         match self {
             Target::Rfc2136(target) => Ok(Receipt::Rfc2136(target.write(changes).await?)),
             Target::Dyndns2(target) => Ok(Receipt::Dyndns2(target.write(changes, wanted).await?)),
@@ -150,6 +158,42 @@ impl Target {
             // A receipt is asked after where it was given.
             _ => Ok(()),
         }
+    }
+}
+
+/// Why a target did not do what it was asked to.
+#[derive(Debug)]
+pub struct Trouble {
+    /// The words.
+    pub fault: Fault,
+    /// Whose fault it is.
+    pub blame: Blame,
+}
+
+/// Whose fault it is that a target did not do what it was asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The target's, whatever it is asked.
+    Target,
+    /// One host's at least, and perhaps not that of the others.
+    Hosts,
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Trouble {
+        Trouble { fault, blame: Blame::Target }
+    }
+}
+
+impl From<rfc2136::Failure> for Trouble {
+    fn from(failure: rfc2136::Failure) -> Trouble {
+        let blame = match failure.reason {
+            Reason::Alias | Reason::Outside(_) | Reason::TooLong => Blame::Hosts,
+            // Rights are of single names, and so are a server's own rules.
+            Reason::Rcode(Rcode::REFUSED | Rcode::NOTZONE | Rcode::YXDOMAIN | Rcode::YXRRSET) => Blame::Hosts,
+            _ => Blame::Target,
+        };
+        Trouble { fault: failure.into(), blame }
     }
 }
 
