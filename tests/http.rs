@@ -91,10 +91,16 @@ fn nothing_is_kept_on_the_way_or_taken_for_what_it_is_not() {
 fn one_kind_of_address_never_erases_the_other() {
     let home = Home::new();
     let host = "/nic/update?hostname=nas.home.example";
+    // There is nothing yet that could have another prefix.
+    assert_eq!(home.get(&format!("{host}&ip6lanprefix=2001:db8:1:2::/64")), "dnserr\n");
+    home.server.wait_for_log("nas.home.example has no AAAA record that could take another prefix");
     assert_eq!(home.get(&format!("{host}&myip=2001:db8::53,192.0.2.1")), "good 192.0.2.1,2001:db8::53\n");
     assert_eq!(home.get(&format!("{host}&myip=192.0.2.2")), "good 192.0.2.2\n");
     assert_eq!(home.get(&format!("{host}&ip6lanprefix=2001:db8:1:2::/64")), "good 2001:db8:1:2::53\n");
     assert_eq!(home.get(&format!("{host}&myip=preserve&myipv6=preserve")), "nochg\n");
+    // Two prefixes at once, as while one goes and the other comes: the host has one address in the new one.
+    home.get(&format!("{host}&myipv6=2001:db8:8::53,2001:db8:9::53"));
+    assert_eq!(home.get(&format!("{host}&ip6lanprefix=2001:db8:1:2::/64")), "good 2001:db8:1:2::53\n");
     let zone = home.dyndns(&["zone", "export", "home.example", "--state-dir", "state"]);
     assert!(zone.contains("192.0.2.2") && zone.contains("2001:db8:1:2::53"), "{zone}");
     assert!(!zone.contains("192.0.2.1\n") && !zone.contains("2001:db8::53"), "{zone}");

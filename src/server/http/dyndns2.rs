@@ -20,6 +20,7 @@ use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 use tokio::time::timeout;
 
@@ -118,6 +119,10 @@ async fn begin(rooms: &Rooms, visitor: Visitor, host: &str, parameters: &Paramet
         let zone = zone.ok_or_else(|| refused("nohost", format!("{owner} is in no zone here")))?;
         let node = zone.node(key.as_bytes());
         let addresses = wanted(node, parameters);
+        if addresses.is_empty() && matches!(parameters.v6, Six::Prefix(_)) {
+            let why = "has no AAAA record that could take another prefix; give it its whole address once, as myipv6";
+            return Err(refused("dnserr", format!("{owner} {why}")));
+        }
         let mut update = UpdateMessage { zone: *zone.apex(), prerequisites: Vec::new(), operations: Vec::new() };
         for (rtype, all) in &addresses {
             let ttl = node.and_then(|node| node.rrset(*rtype)).map_or(TTL, |set| set.ttl.seconds());
@@ -158,8 +163,8 @@ fn wanted(node: Option<Node<'_>>, parameters: &Parameters) -> Vec<(Rtype, Vec<Ip
         Six::Prefix(prefix) => {
             let rdatas = node.and_then(|node| node.rrset(Rtype::AAAA)).into_iter().flat_map(|set| set.rdatas());
             let half = |octets: [u8; 16]| u128::from_be_bytes(octets) & u128::from(u64::MAX);
-            let hosts = rdatas.filter_map(|rdata| Some(half(rdata.try_into().ok()?)));
-            hosts.map(|host| Ipv6Addr::from_bits(u128::from(*prefix) << 64 | host)).collect()
+            let hosts: BTreeSet<u128> = rdatas.filter_map(|rdata| Some(half(rdata.try_into().ok()?))).collect();
+            hosts.into_iter().map(|host| Ipv6Addr::from_bits(u128::from(*prefix) << 64 | host)).collect()
         }
     };
     if !six.is_empty() {

@@ -19,9 +19,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// How many commits of a zone are looked at.
 pub(super) const COMMITS: usize = 1000;
-/// How many records of one commit are kept, and of all of a zone: an import may have a million.
-const RECORDS: usize = 1000;
-const RECORDS_OF_ZONE: usize = 20_000;
+/// How much of one commit is kept, and of all of a zone: an import may have a million records, and one record 64 KiB.
+const SIZE: usize = 2000;
+const SIZE_OF_ZONE: usize = 20_000;
+/// A record is one, and one more for each so many octets of its data.
+const UNIT: usize = 64;
 /// How many zones' histories are kept.
 pub(super) const ZONES: usize = 16;
 
@@ -55,6 +57,7 @@ pub(super) struct Event {
     pub(super) logged: Logged,
     /// How many records are left out.
     pub(super) omitted: usize,
+    size: usize,
 }
 
 impl Default for Histories {
@@ -85,7 +88,7 @@ impl Known {
 impl Past {
     /// These commits, the oldest first, after those that were known.
     fn new(commits: Vec<Logged>, before: &Past) -> Past {
-        let mut room = RECORDS_OF_ZONE;
+        let mut room = SIZE_OF_ZONE;
         let mut events: Vec<Arc<Event>> = Vec::new();
         let mut whole = before.whole;
         for logged in commits.into_iter().rev() {
@@ -94,7 +97,7 @@ impl Past {
             events.push(Arc::new(event));
         }
         for event in before.events.iter() {
-            let Some(left) = room.checked_sub(event.records().count()).filter(|_| events.len() < COMMITS) else {
+            let Some(left) = room.checked_sub(event.size).filter(|_| events.len() < COMMITS) else {
                 whole = false;
                 break;
             };
@@ -108,16 +111,22 @@ impl Past {
 impl Event {
     /// Keeps of a commit what there is room for.
     fn new(mut logged: Logged, room: &mut usize) -> Event {
-        let mut omitted = 0;
+        let (mut omitted, mut size) = (0, 0);
         let changes = &mut logged.commit.changes;
         for records in [&mut changes.removed, &mut changes.added] {
-            let kept = records.len().min(RECORDS).min(*room);
-            *room -= kept;
-            omitted += records.len() - kept;
-            records.truncate(kept);
+            let all = records.len();
+            let fits = |record: &Record| {
+                let with = size + 1 + record.rdata.len() / UNIT;
+                let fits = with <= SIZE.min(*room);
+                size = if fits { with } else { size };
+                fits
+            };
+            records.truncate(records.iter().map(fits).take_while(|fits| *fits).count());
             records.shrink_to_fit();
+            omitted += all - records.len();
         }
-        Event { logged, omitted }
+        *room -= size;
+        Event { logged, omitted, size }
     }
 
     /// The records that went and came. The SOA, which changes each time, is not among them.
@@ -196,4 +205,60 @@ impl Rooms {
 
 fn ended() -> Failure {
     Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the server is about to end")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Actor, Commit, CommitKind};
+    use crate::wire::Ttl;
+    use crate::zone::Key;
+
+    /// A commit that adds so many TXT records of so many octets.
+    fn commit(to: u32, records: usize, octets: usize) -> Logged {
+        let owner = Key::new(&Name::parse("nas.home.example").unwrap());
+        let record = Record { owner, rtype: Rtype::TXT, ttl: Ttl::new(60), rdata: vec![1; octets].into() };
+        let changes = Changes { removed: Vec::new(), added: vec![record; records] };
+        let (zone, from, kind) = (Name::parse("home.example").unwrap(), Some(Serial(to - 1)), CommitKind::Change);
+        let actor = Actor::Operator;
+        Logged {
+            seq: to.into(),
+            commit: Commit { zone, kind, from, to: Serial(to), time: 0, actor, source: None, changes },
+        }
+    }
+
+    fn octets(past: &Past) -> usize {
+        past.events.iter().flat_map(|event| event.records()).map(|record| record.rdata.len()).sum()
+    }
+
+    #[test]
+    fn of_much_only_the_newest_is_kept_and_what_is_left_out_is_told() {
+        let whole = Past { whole: true, ..Past::default() };
+        let past = Past::new((1..=3).map(|to| commit(to, 2, 10)).collect(), &whole);
+        assert!(past.whole && past.events.len() == 3 && octets(&past) == 60);
+        // Many records, and long ones.
+        for (records, octets_each, kept) in [(1_000_000, 4, 2000), (40, 60_000, 2), (1, 65_535, 1)] {
+            let past = Past::new(vec![commit(1, records, octets_each)], &whole);
+            let event = &past.events[0];
+            assert_eq!((event.records().count(), event.omitted), (kept, records - kept));
+            assert_eq!(past.whole, records == kept);
+        }
+        let mut past = whole;
+        for to in (1..500).step_by(10) {
+            past = Past::new((to..to + 10).map(|to| commit(to, 1, 60_000)).collect(), &past);
+            assert!(octets(&past) <= SIZE_OF_ZONE * UNIT && past.events[0].logged.commit.to == Serial(to + 9));
+        }
+        assert!(!past.whole && past.events.len() > 10, "{}", past.events.len());
+    }
+
+    #[test]
+    fn only_so_many_commits_are_kept() {
+        let mut past = Past { whole: true, ..Past::default() };
+        for to in (1..=1500).step_by(500) {
+            past = Past::new((to..to + 500).map(|to| commit(to, 1, 4)).collect(), &past);
+            assert_eq!(past.whole, to < 1000);
+        }
+        let serials: Vec<u32> = past.events.iter().map(|event| event.logged.commit.to.0).collect();
+        assert_eq!(serials, (501..=1500).rev().collect::<Vec<_>>());
+    }
 }

@@ -11,6 +11,9 @@ use serde::Serialize;
 use std::sync::Arc;
 use tokio::time::timeout;
 
+/// How many octets of text a page has, beyond which nobody else comes onto it: an owner may have much.
+const OCTETS: usize = 1 << 20;
+
 /// Records of one owner and type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Set {
@@ -86,6 +89,7 @@ fn list(zone: &Zone, wanted: &Wanted) -> Page {
     let after = wanted.after.as_ref().map(KeyBuf::new);
     let after = after.as_ref().map(KeyBuf::as_bytes);
     let mut page = Page::default();
+    let mut octets = 0;
     for (key, node) in zone.nodes().filter(|(key, _)| after.is_none_or(|after| key.as_bytes() > after)) {
         let name = key.name().to_string();
         let sets = sets(&name, node, &wanted.types);
@@ -93,10 +97,11 @@ fn list(zone: &Zone, wanted: &Wanted) -> Page {
         if sets.is_empty() || !has(&name) && !sets.iter().flat_map(|set| &set.values).any(|value| has(value)) {
             continue;
         }
-        if page.owners.len() == wanted.max {
+        if page.owners.len() == wanted.max || octets >= OCTETS {
             page.more = true;
             break;
         }
+        octets += sets.iter().flat_map(|set| &set.values).map(String::len).sum::<usize>();
         page.owners.push(Owner { key, name, sets });
     }
     page
@@ -140,6 +145,28 @@ mod tests {
             (vec!["ns.home.example".into(), "printer.home.example".into()], false)
         );
         assert_eq!(names(after("printer.home.example")), (vec![], false));
+    }
+
+    #[test]
+    fn much_text_takes_more_pages() {
+        let text = format!("\"{}\" ", "x".repeat(250)).repeat(200);
+        let hosts: String = (0..50).map(|host| format!("h{host:02} TXT {text}\n")).collect();
+        let text = format!("$ORIGIN home.example.\n@ 60 SOA ns hm 1 2 3 4 5\n@ NS ns\n{hosts}");
+        let parsed = parse(&text, "home.example.zone", None, &mut |_| Err(String::new())).unwrap();
+        let zone = Zone::new(&parsed.apex, parsed.records).unwrap();
+        let (mut after, mut names) = (None, 0);
+        for pages in 1.. {
+            let page = list(&zone, &Wanted { max: 1000, after, ..Wanted::default() });
+            let octets: usize =
+                page.owners.iter().flat_map(|owner| &owner.sets).flat_map(|set| &set.values).map(String::len).sum();
+            assert!(octets < OCTETS + 65_536, "{octets}");
+            names += page.owners.len();
+            after = page.owners.last().and_then(|owner| Name::parse(&owner.name).ok());
+            if !page.more {
+                assert_eq!((names, pages), (51, 3));
+                break;
+            }
+        }
     }
 
     #[test]
