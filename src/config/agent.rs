@@ -174,7 +174,7 @@ impl AgentConfig {
             allow: agent.allow,
             check_every: Duration::from_secs(agent.check_every.into()),
             state_dir: agent.state_dir.or(given).unwrap_or_else(|| base.join("agent-state")),
-            log: LogConfig { file: agent.log_file, format: agent.log_format, level: agent.log_level },
+            log: agent.log,
             targets,
             notify: notify(agent.notify).map_err(|(at, wrong)| wrong.in_source(text, at))?,
             http,

@@ -1,8 +1,9 @@
 //! The tables of the agent's options: the one place where each is declared, and long, for each has its entry.
 
+use super::LogConfig;
 use super::file::{Preset, Setting};
+use super::log::{self, Logs};
 use super::settings::address;
-use super::{LogFormat, LogLevel};
 use crate::agent::address::Special;
 use crate::agent::place::Place;
 use crate::agent::plan::{Rule, derived};
@@ -30,11 +31,15 @@ pub(super) struct AgentSettings {
     pub(super) allow: Vec<Special>,
     pub(super) check_every: u32,
     pub(super) state_dir: Option<PathBuf>,
-    pub(super) log_file: Option<PathBuf>,
-    pub(super) log_format: LogFormat,
-    pub(super) log_level: LogLevel,
+    pub(super) log: LogConfig,
     pub(super) notify: NotifySettings,
     pub(super) http: Option<DoorSettings>,
+}
+
+impl Logs for AgentSettings {
+    fn log(&mut self) -> &mut LogConfig {
+        &mut self.log
+    }
 }
 
 /// `[agent.notify]`.
@@ -182,42 +187,15 @@ pub(super) const AGENT_OPTIONS: &[Setting<AgentSettings>] = &[
             Ok(())
         },
     },
-    Setting {
-        name: "log-file",
-        form: "path",
-        default: Preset::Words("log lines go to standard error"),
-        doc: "Where log lines are appended.",
-        set: |agent, field| {
-            agent.log_file = Some(field.path()?);
-            Ok(())
-        },
-    },
-    Setting {
-        name: "log-format",
-        form: "\"text\" or \"json\"",
-        default: Preset::Toml("\"text\""),
-        doc: "How log lines are written.",
-        set: |agent, field| {
-            agent.log_format = field.word(&LogFormat::WORDS)?;
-            Ok(())
-        },
-    },
-    Setting {
-        name: "log-level",
-        form: "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
-        default: Preset::Toml("\"info\""),
-        doc: "The least important lines that are written.",
-        set: |agent, field| {
-            agent.log_level = field.word(&LogLevel::WORDS)?;
-            Ok(())
-        },
-    },
+    log::file(),
+    log::format(),
+    log::level(),
     Setting {
         name: "notify",
         form: "[agent.notify] table",
         default: Preset::Words("nobody is told"),
-        doc: "Who is told when addresses were written, when a target has failed for a quarter of an hour, and when it \
-              works again.",
+        doc: "Who is told when addresses were written, when a target, or every source, has failed for a quarter of an \
+              hour, and when it works again.",
         set: |agent, field| {
             agent.notify = NotifySettings { at: field.at, ..field.table(NOTIFY_OPTIONS)? };
             Ok(())
@@ -242,7 +220,7 @@ pub(super) const NOTIFY_OPTIONS: &[Setting<NotifySettings>] = &[
         form: "text",
         default: Preset::Words("none is run"),
         doc: "A command for the shell. One line for people is its standard input; DYNDNS_EVENT is changed, failing or \
-              recovered, DYNDNS_TARGET the target, DYNDNS_TEXT the line.",
+              recovered, DYNDNS_TARGET the target or sources, DYNDNS_TEXT the line.",
         set: |notify, field| {
             notify.command = Some(field.text()?.to_string());
             Ok(())

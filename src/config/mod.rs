@@ -13,6 +13,7 @@ mod http;
 mod journal;
 mod key_files;
 mod keys;
+mod log;
 mod manual;
 mod mesh;
 mod network;
@@ -107,7 +108,7 @@ pub struct Config {
 }
 
 /// Where log lines go and how they look.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogConfig {
     /// The file they are appended to; standard error where there is none.
     pub file: Option<PathBuf>,
@@ -312,9 +313,9 @@ impl Config {
             journal: settings.journal,
             key_dir,
             log: LogConfig {
-                file: flags.log_file.clone().or(settings.log_file),
-                format: flags.log_format.unwrap_or(settings.log_format),
-                level: settings.log_level,
+                file: flags.log_file.clone().or(settings.log.file),
+                format: flags.log_format.unwrap_or(settings.log.format),
+                level: settings.log.level,
             },
             pid_file: flags.pid_file.clone().or(settings.pid_file),
             version_bind: settings.version_bind,

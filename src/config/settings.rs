@@ -1,11 +1,12 @@
 //! The tables of all options: the one place where each is declared.
 
+use super::LogConfig;
 use super::file::{Fault, Preset, Setting};
 use super::http::{HTTP_OPTIONS, HttpSettings};
 use super::journal::{JOURNAL_OPTIONS, JournalConfig};
+use super::log::{self, Logs};
 use super::mesh::{MESH_OPTIONS, MeshSettings};
 use super::tls::{TLS_OPTIONS, TlsSettings};
-use super::{LogFormat, LogLevel};
 use crate::tsig::{Algorithm, Secret};
 use crate::update::policy::{Creation, Effect, Types};
 use crate::wire::{Name, Rtype};
@@ -19,9 +20,7 @@ pub(super) struct Settings {
     pub(super) listen: Option<Vec<SocketAddr>>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) key_dir: Option<PathBuf>,
-    pub(super) log_file: Option<PathBuf>,
-    pub(super) log_format: LogFormat,
-    pub(super) log_level: LogLevel,
+    pub(super) log: LogConfig,
     pub(super) pid_file: Option<PathBuf>,
     pub(super) version_bind: Option<String>,
     pub(super) whoami: Option<Name>,
@@ -36,6 +35,12 @@ pub(super) struct Settings {
     pub(super) mesh: Option<MeshSettings>,
     pub(super) keys: Vec<KeySettings>,
     pub(super) zones: Vec<ZoneSettings>,
+}
+
+impl Logs for Settings {
+    fn log(&mut self) -> &mut LogConfig {
+        &mut self.log
+    }
 }
 
 /// One `[[key]]`.
@@ -111,33 +116,9 @@ pub(super) const OPTIONS: &[Setting<Settings>] = &[
         doc: "Where key files are kept. Every file named *.key there is read.",
         set: |settings, field| set(&mut settings.key_dir, field.path()),
     },
-    Setting {
-        name: "log-file",
-        form: "path",
-        default: Preset::Words("log lines go to standard error"),
-        doc: "Where log lines are appended.",
-        set: |settings, field| set(&mut settings.log_file, field.path()),
-    },
-    Setting {
-        name: "log-format",
-        form: "\"text\" or \"json\"",
-        default: Preset::Toml("\"text\""),
-        doc: "How log lines are written.",
-        set: |settings, field| {
-            settings.log_format = field.word(&LogFormat::WORDS)?;
-            Ok(())
-        },
-    },
-    Setting {
-        name: "log-level",
-        form: "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
-        default: Preset::Toml("\"info\""),
-        doc: "The least important lines that are written.",
-        set: |settings, field| {
-            settings.log_level = field.word(&LogLevel::WORDS)?;
-            Ok(())
-        },
-    },
+    log::file(),
+    log::format(),
+    log::level(),
     Setting {
         name: "pid-file",
         form: "path",
