@@ -119,6 +119,25 @@ fn three_nodes_learn_where_they_are_from_each_other_and_list_the_same() {
 }
 
 #[test]
+fn over_ipv6_it_is_the_same() {
+    let Some(net) = Net::build() else { return };
+    let start = |what: &[&str], name: &str, last: u8| {
+        net.house.ip(&format!("address add fd53::{last}/128 dev lo nodad"));
+        let listen = format!("fd53::{last}");
+        let all = [&["mesh"], what, &["--name", name, "--state-dir", name, "--listen", &listen], &FAST].concat();
+        net.house.start(DYNDNS, &all)
+    };
+    let nas = start(&["start", "--json"], "nas", 1);
+    let line: Value = serde_json::from_str(&nas.wait_for("\"started\"")).unwrap();
+    let ticket = line["ticket"].as_str().unwrap();
+    let printer = start(&["join", ticket, "--contact", "fd53::1"], "printer", 2);
+    let camera = start(&["join", ticket, "--contact", "[fd53::1]:5399"], "camera", 3);
+    nas.wait_for("addresses=\"fd53::2\"");
+    printer.wait_for("addresses=\"fd53::3\"");
+    camera.wait_for("addresses=\"fd53::1\"");
+}
+
+#[test]
 fn the_hosts_file_has_the_names_while_the_node_runs_and_the_hook_hears_of_its_addresses() {
     let Some(net) = Net::build() else { return };
     std::fs::write(net.path("hosts"), "127.0.0.1 localhost\n").unwrap();

@@ -14,7 +14,7 @@ use crate::mesh::{Action, Contact, Event, Node, NodeId, Now, Offence, Rights, Ro
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 
 /// A node that is ready to start.
@@ -29,7 +29,8 @@ pub struct Mesh {
     transport: Transport,
     inbox: mpsc::Receiver<Received>,
     asked: mpsc::Receiver<Asked>,
-    control: JoinHandle<()>,
+    /// Ends with the node.
+    control: JoinSet<()>,
     pub(super) view: watch::Sender<Arc<View>>,
     /// What is on disk, and when it is looked at again.
     saved: Saved,
@@ -109,7 +110,8 @@ impl Mesh {
         let view = View::of(&node, &settings.node.name, ticket.mesh, settings.zone, false);
         let tickets = Tickets::open(&state)?;
         let (asking, asked) = mpsc::channel(8);
-        let control = tokio::spawn(control::serve(control::listen(state.directory())?, asking));
+        let mut control = JoinSet::new();
+        control.spawn(control::serve(control::listen(state.directory())?, asking));
         let mesh = Mesh {
             tickets,
             asked,
@@ -212,7 +214,7 @@ impl Mesh {
             }
             End::Failed(error) => Err(error),
         };
-        self.control.abort();
+        self.control.abort_all();
         control::end(self.state.directory());
         // Answers that are being written hold the other end of this.
         let _ = timeout(LAST_ANSWER, async { while self.asked.recv().await.is_some() {} }).await;

