@@ -71,6 +71,13 @@ impl House {
         assert!(output.status.success(), "ip {arguments}: {output:?}");
     }
 
+    /// Lays a cable from `link` here to `port` in another.
+    pub(crate) fn plug(&self, link: &str, other: &House, port: &str) {
+        self.ip(&format!("link add {link} type veth peer name {port} netns {}", other.holder.id()));
+        self.ip(&format!("link set {link} up"));
+        other.ip(&format!("link set {port} up"));
+    }
+
     /// Starts a program in it.
     pub(crate) fn start(&self, program: &str, arguments: &[&str]) -> Inhabitant {
         let mut child = self.command(program, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
