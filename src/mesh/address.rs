@@ -31,18 +31,20 @@ const VOICES: usize = 5;
 const LASTS: Duration = Duration::from_secs(90);
 
 impl Voices {
-    /// `peer` sees this node at `address`.
-    pub(super) fn say(&mut self, peer: NodeId, address: IpAddr, now: Duration) {
+    /// `peer` sees this node at `address`. Returns whether no voice named that before.
+    pub(super) fn say(&mut self, peer: NodeId, address: IpAddr, now: Duration) -> bool {
         let address = address.to_canonical();
         if !publishable(address) {
-            return;
+            return false;
         }
         let voices = if address.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
+        let news = !voices.iter().any(|voice| voice.address == address);
         voices.retain(|voice| voice.peer != peer);
         voices.push_back(Voice { peer, address, at: now });
         while voices.len() > VOICES {
             voices.pop_front();
         }
+        news
     }
 
     /// The addresses, at most one of each family; `current` are those before.

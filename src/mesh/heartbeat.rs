@@ -35,8 +35,10 @@ const ASKED: usize = 3;
 const COMPARED: usize = 2;
 /// How many may wait for news of one peer.
 const ASKERS: usize = 8;
-/// For how long a node that came or moved looks for its address in the other family.
+/// For how long a node that came or moved asks peers in both families where they see it.
 pub(super) const SETTLING: Duration = Duration::from_secs(60);
+/// So far apart are heartbeats out of turn at the least: a peer that says something new each time gains little.
+const BETWEEN_HURRIES: Duration = Duration::from_secs(5);
 /// How long news waits for more.
 const GATHER: Duration = Duration::from_millis(500);
 /// A gone peer is dropped after this, unless there is nobody else.
@@ -89,9 +91,9 @@ impl Node {
         self.differs = false;
         for id in self.table.next_in_round(AT_A_TIME, &mut self.chance) {
             if !self.probes.contains_key(&id) {
-                self.probe(id, 0, std::mem::take(&mut compare));
+                let asked = self.probe(id, 0, std::mem::take(&mut compare));
+                self.ask_in_the_other_family(id, asked);
             }
-            self.ask_in_the_other_family(id);
         }
         // Lost peers are looked for, each in its turn: by that a mesh that was split finds itself again, and a node
         // with nobody left never gives up.
@@ -129,9 +131,9 @@ impl Node {
         }
     }
 
-    /// Asks a peer whether it lives, at the address whose turn it is after so many failures.
-    fn probe(&mut self, id: NodeId, failures: u32, compare: bool) {
-        let Some(peer) = self.table.peer(&id) else { return };
+    /// Asks a peer whether it lives, at the address whose turn it is after so many failures. Returns that.
+    fn probe(&mut self, id: NodeId, failures: u32, compare: bool) -> Option<SocketAddr> {
+        let peer = self.table.peer(&id)?;
         let mut places = peer.places();
         // Of a peer with both families each is used in turn, so that both see this node's addresses.
         let other = places.iter().position(|at| places.first().is_some_and(|first| first.is_ipv4() != at.is_ipv4()));
@@ -142,22 +144,23 @@ impl Node {
         let turn = usize::try_from(failures).unwrap_or(0).checked_rem(places.len());
         self.probes.insert(id, Probe { failures, deadline: self.now.ticks.saturating_add(self.settings.timeout) });
         // A peer that nobody has seen yet has no address; it will be asked for like any that is lost.
-        if let Some(to) = turn.and_then(|turn| places.get(turn)).copied() {
-            self.number = self.number.wrapping_add(1);
-            let beat = self.beat(self.number, to, compare);
-            self.send(Some(id), to, &Message::Ping(beat));
-        }
+        let to = turn.and_then(|turn| places.get(turn)).copied()?;
+        self.number = self.number.wrapping_add(1);
+        let beat = self.beat(self.number, to, compare);
+        self.send(Some(id), to, &Message::Ping(beat));
+        Some(to)
     }
 
-    /// A node that has just come, or moved, and knows itself in one family alone asks a peer in the other too. That
-    /// nobody answers there says nothing of the peer.
-    fn ask_in_the_other_family(&mut self, id: NodeId) {
+    /// A node that has just come, or moved, asks a peer in the family that it did not ask in, too. That nobody answers
+    /// there says nothing of the peer.
+    fn ask_in_the_other_family(&mut self, id: NodeId, asked: Option<SocketAddr>) {
         let settled = self.due.settled <= self.now.ticks || !self.settings.advertise.is_empty();
-        let Some(peer) = self.table.peer(&id).filter(|_| !settled && !self.addresses.is_empty()) else { return };
-        let unknown = |at: &&SocketAddr| self.addresses.iter().all(|own| own.is_ipv4() != at.is_ipv4());
-        if let Some(to) = peer.places().iter().find(unknown).copied() {
+        let Some((peer, asked)) = self.table.peer(&id).zip(asked).filter(|_| !settled) else { return };
+        if let Some(to) = peer.places().into_iter().find(|at| at.is_ipv4() != asked.is_ipv4()) {
             self.number = self.number.wrapping_add(1);
-            let beat = self.beat(self.number, to, false);
+            // Without news, for that is passed on so many times and no more.
+            let (number, summary) = (self.number, self.summary());
+            let beat = Beat { number, seen: to, summary, compare: false, news: Vec::new() };
             self.send(Some(id), to, &Message::Ping(beat));
         }
     }
@@ -165,17 +168,18 @@ impl Node {
     fn unanswered(&mut self, id: NodeId) {
         let Some(probe) = self.probes.remove(&id) else { return };
         let failures = probe.failures.saturating_add(1);
-        if failures < FAILURES {
-            self.probe(id, failures, false);
-        } else if failures == FAILURES {
+        if failures > FAILURES {
+            let sequence = self.table.peer(&id).map_or(0, |peer| peer.record.claim.sequence);
+            return self.suspect(id, sequence);
+        }
+        // A node that moved does not wait: what moved it may have moved the other.
+        let moved = self.due.settled > self.now.ticks;
+        if failures == FAILURES || (moved && failures == 1) {
             for other in self.table.pick(ASKED, &id, &mut self.chance) {
                 self.send_to(&other, &Message::Where(id));
             }
-            self.probe(id, failures, false);
-        } else {
-            let sequence = self.table.peer(&id).map_or(0, |peer| peer.record.claim.sequence);
-            self.suspect(id, sequence);
         }
+        self.probe(id, failures, false);
     }
 
     /// Suspects a peer with just this record, and says so.
@@ -232,12 +236,20 @@ impl Node {
 
     /// A peer sees this node at an address.
     pub(super) fn seen_at(&mut self, by: NodeId, at: SocketAddr) {
-        self.voices.say(by, at.ip(), self.now.ticks);
+        let now = self.now.ticks;
+        let news = self.voices.say(by, at.ip(), now) && !self.addresses.contains(&at.ip().to_canonical());
+        if news && self.settings.advertise.is_empty() {
+            // What one peer says counts for little: the others are asked now.
+            self.due.settled = now.saturating_add(SETTLING);
+            if self.due.hurry <= now && !self.addresses.is_empty() {
+                self.due.hurry = now.saturating_add(BETWEEN_HURRIES);
+                self.due.beat = now;
+            }
+        }
         let addresses = self.voices.addresses(&self.addresses, self.now.ticks);
         if addresses != self.addresses {
             let homeless = self.addresses.is_empty();
             self.addresses = addresses;
-            self.due.settled = self.now.ticks.saturating_add(SETTLING);
             if self.settings.advertise.is_empty() {
                 self.out.push(super::event::Action::Addresses(self.addresses.clone()));
                 if homeless { self.republish() } else { self.republish_soon() }

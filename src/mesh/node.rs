@@ -83,8 +83,10 @@ pub(super) struct Due {
     pub(super) flush: Option<Duration>,
     /// A new record is signed.
     pub(super) publish: Option<Duration>,
-    /// Until then it looks for its address in both families.
+    /// Until then it asks in both families where it is seen.
     pub(super) settled: Duration,
+    /// Not before this is there another heartbeat out of turn.
+    pub(super) hurry: Duration,
     /// Not before this is another exchange begun.
     pub(super) exchange: Duration,
 }
