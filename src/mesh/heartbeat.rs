@@ -25,6 +25,25 @@ pub(super) struct Probe {
     pub(super) deadline: Duration,
 }
 
+/// When what is to be done next.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    pub(super) beat: Duration,
+    pub(super) announce: Duration,
+    pub(super) full: Duration,
+    pub(super) minute: Duration,
+    /// News waits a moment, so that what comes together goes together.
+    pub(super) flush: Option<Duration>,
+    /// A new record is signed.
+    pub(super) publish: Option<Duration>,
+    /// Until then it asks in both families where it is seen.
+    pub(super) settled: Duration,
+    /// Not before this is there another heartbeat out of turn.
+    pub(super) hurry: Duration,
+    /// Not before this is another exchange begun.
+    pub(super) exchange: Duration,
+}
+
 /// How many peers a node asks at each heartbeat: all of a small mesh, and in a large one each is asked within two.
 const AT_A_TIME: usize = 3;
 /// After how many failures others are asked.

@@ -4,7 +4,7 @@ use super::address::Voices;
 use super::budget::Budget;
 use super::chance::Chance;
 use super::event::{Action, Event, Host, Now, Offence, Saved, Settings};
-use super::heartbeat::Probe;
+use super::heartbeat::{Due, Probe, SETTLING};
 use super::identity::{NodeId, SecretKey};
 use super::join::Joining;
 use super::message::{Beat, Message, News, Refusal, Summary};
@@ -70,25 +70,6 @@ pub(super) enum Life {
     Outside,
     Inside,
     Over,
-}
-
-/// When what is to be done next.
-#[derive(Debug, Default)]
-pub(super) struct Due {
-    pub(super) beat: Duration,
-    pub(super) announce: Duration,
-    pub(super) full: Duration,
-    pub(super) minute: Duration,
-    /// News waits a moment, so that what comes together goes together.
-    pub(super) flush: Option<Duration>,
-    /// A new record is signed.
-    pub(super) publish: Option<Duration>,
-    /// Until then it asks in both families where it is seen.
-    pub(super) settled: Duration,
-    /// Not before this is there another heartbeat out of turn.
-    pub(super) hurry: Duration,
-    /// Not before this is another exchange begun.
-    pub(super) exchange: Duration,
 }
 
 /// A record from a node's clock may be this far ahead or behind.
@@ -262,7 +243,7 @@ impl Node {
         self.due.announce = ticks.saturating_add(self.part_of(self.settings.announce));
         self.due.full = ticks.saturating_add(self.part_of(self.settings.full));
         self.due.beat = ticks;
-        self.due.settled = ticks.saturating_add(super::heartbeat::SETTLING);
+        self.due.settled = ticks.saturating_add(SETTLING);
         if self.since == 0 {
             self.since = self.now.unix;
         }

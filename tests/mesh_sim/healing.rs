@@ -51,12 +51,8 @@ fn two_addresses_changed_at_the_same_moment_heal_through_the_third() {
     let mut world = peace(3);
     world.moves(1, vec![v4(101)]);
     world.moves(2, vec![v4(102)]);
-<<<<<<< HEAD
-    // A heartbeat, three failures of 5 s, and the way over the third: 25 or 26 s, whatever the chance.
-    world.run(seconds(27));
-=======
+    // Each hears from the first that it moved, at its next heartbeat, and asks it after 5 s where the other is.
     world.run(seconds(20));
->>>>>>> b50533b (A machine that moved is known again within 20 s: it asks all peers at once, in both families, and where a lost one is after its first failure)
     assert_eq!((world.sees(1, 2), world.sees(2, 1)), (vec!["10.0.0.102".into()], vec!["10.0.0.101".into()]));
     world.converge(seconds(30)).unwrap();
 }
