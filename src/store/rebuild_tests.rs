@@ -27,7 +27,15 @@ pub(in crate::store) struct Checkpointed {
 
 impl Checkpointed {
     pub(in crate::store) fn open(disk: Box<dyn Disk>, dir: &Path) -> (Checkpointed, Vec<RecoveryNote>) {
-        let opened = DiskStore::open_on(disk, dir, &EAGER).unwrap();
+        Checkpointed::open_with(disk, dir, &EAGER)
+    }
+
+    pub(in crate::store) fn open_with(
+        disk: Box<dyn Disk>,
+        dir: &Path,
+        options: &StoreOptions,
+    ) -> (Checkpointed, Vec<RecoveryNote>) {
+        let opened = DiskStore::open_on(disk, dir, options).unwrap();
         let mut zones = ZoneSet::default();
         opened.zones.into_iter().for_each(|loaded| zones.insert(Arc::new(loaded.zone.zone().unwrap())));
         let serial = zones.iter().next().map_or(0, |zone| zone.serial().0);

@@ -11,6 +11,7 @@
 
 use super::encode::{Input, push_short};
 use crate::wire::{Rtype, Ttl};
+use crate::zone::{Key, Record};
 use std::collections::BTreeMap;
 
 /// The records of one owner: types and data in order, each with its TTL.
@@ -68,4 +69,17 @@ pub(super) fn runs(octets: &[u8]) -> Option<impl Iterator<Item = (Rtype, Ttl, im
             }),
         ))
     }))
+}
+
+/// The owners of a zone and the records of each, from records in the order of their keys.
+pub(super) fn owners(records: impl Iterator<Item = Record>) -> impl Iterator<Item = (Key, Owner)> {
+    let mut records = records.peekable();
+    std::iter::from_fn(move || {
+        let Record { owner, rtype, ttl, rdata } = records.next()?;
+        let mut all = Owner::from([((rtype, rdata), ttl)]);
+        while let Some(record) = records.next_if(|record| record.owner == owner) {
+            all.insert((record.rtype, record.rdata), record.ttl);
+        }
+        Some((owner, all))
+    })
 }

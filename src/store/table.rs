@@ -22,6 +22,8 @@
 mod compare;
 mod fill;
 
+pub(super) use compare::Compared;
+
 use super::encode::{self, Input, Unreadable};
 use super::error::plain;
 use super::mark::{Mark, Step};

@@ -4,6 +4,8 @@
 //! to one process only, is compared by the thread that follows the journal, between two commits. Meanwhile updates and
 //! answers go on.
 
+mod checkpoints;
+
 use super::StoreError;
 use super::checkpoint::{self, Checkpoint, Part};
 use super::journal::{self, Checked, Extent};
@@ -61,6 +63,12 @@ impl Findings {
         self.faults.extend(more.faults);
     }
 
+    fn checkpoint_fault(&mut self, path: &Path, why: &str) {
+        let path = path.display();
+        self.faults
+            .push(format!("checkpoint {path}: {why}; a start without the table would serve that: delete this file"));
+    }
+
     pub(super) fn table_fault(&mut self, why: &str) {
         self.faults.push(format!("table: {why}; the journal is what counts: the next start makes the table anew"));
     }
@@ -96,15 +104,33 @@ impl Files {
         findings.faults.extend(faults.iter().map(ToString::to_string));
         for (seq, path) in checkpoints {
             match check_checkpoint(&path, chains.get(&seq).copied().flatten()) {
-                Ok((zones, owners)) => findings
-                    .checked
-                    .push(format!("checkpoint {}: up to commit {seq}, zones {zones}, owners {owners}", path.display())),
+                Ok((zones, owners)) => {
+                    let text =
+                        format!("checkpoint {}: up to commit {seq}, zones {zones}, owners {owners}", path.display());
+                    let compared = self.records_of(&path, findings)?;
+                    findings.checked.push(text + compared);
+                }
                 // Two newer ones have come meanwhile.
                 Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => findings.faults.push(error.to_string()),
             }
         }
         Ok(())
+    }
+
+    /// Compares a checkpoint's records; returns what is to be said beside its numbers.
+    fn records_of(&self, path: &Path, findings: &mut Findings) -> Result<&'static str, StoreError> {
+        match self.compare_checkpoint(path) {
+            Ok(Some(compared)) => {
+                compared.lines().for_each(|line| findings.checkpoint_fault(path, &line));
+                Ok("")
+            }
+            Ok(None) => Ok(", not compared, for no journal from before it is kept"),
+            // Two newer ones have come meanwhile, or the journal's fault has been told.
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(""),
+            Err(_) if !findings.faults.is_empty() => Ok(", not compared"),
+            Err(error) => Err(error),
+        }
     }
 
     /// Compares the table with what the newest checkpoint and the journal make of the zones up to the table's mark.
@@ -118,7 +144,7 @@ impl Files {
             let text = format!("table: not compared, for it holds commit {seq} in part; the next start finishes it");
             return findings.checked.push(text);
         }
-        let zones = match self.zones_at(mark.done) {
+        let zones = match self.zones_at(mark.done, mark.done.seq + 1) {
             Ok(Some(zones)) => zones,
             Ok(None) => {
                 let text =
@@ -131,22 +157,18 @@ impl Files {
             Ok(compared) => {
                 let (owners, zones, seq) = (compared.owners, zones.len(), mark.done.seq);
                 findings.checked.push(format!("table: up to commit {seq}, zones {zones}, owners {owners}"));
-                let more = compared.differences.saturating_sub(compared.told.len() as u64);
-                compared.told.iter().for_each(|line| findings.table_fault(line));
-                if more > 0 {
-                    findings.table_fault(&format!("{more} more differences"));
-                }
+                compared.lines().for_each(|line| findings.table_fault(&line));
             }
             Err(error) => findings.table_fault(&error.to_string()),
         }
     }
 
-    /// The zones as they were after a commit; `None` where that is before what is kept.
-    fn zones_at(&self, at: Step) -> Result<Option<Zones>, StoreError> {
+    /// The zones as they were after a commit, from a checkpoint that ends before another one; `None` where that is before what is kept.
+    fn zones_at(&self, at: Step, before: u64) -> Result<Option<Zones>, StoreError> {
         let mut zones = Zones::new();
         let mut done = 0;
         for (seq, path) in checkpoint::list(&self.dir.join("checkpoint"))? {
-            if seq <= at.seq
+            if seq < before
                 && let Ok(read) = Checkpoint::open(&path).and_then(start::read_checkpoint)
             {
                 (zones, done) = (read, seq);
@@ -169,7 +191,7 @@ impl Files {
             while end.is_some_and(|end| reader.seq < end) {
                 let frame = reader.next()?;
                 if frame.seq == at.seq && frame.chain != at.chain {
-                    return Err(damaged("the table follows another journal".into()));
+                    return Err(damaged(format!("commit {} is of another journal", at.seq)));
                 }
                 if frame.seq > done {
                     start::apply(&mut zones, frame.seq, frame.payload).map_err(|error| damaged(error.to_string()))?;
@@ -177,9 +199,12 @@ impl Files {
                 }
             }
         }
+        if done == 0 && journal::extents(&dir, None)?.first().is_some_and(|oldest| oldest.first > at.seq) {
+            return Ok(None);
+        }
         match done == at.seq {
             true => Ok(Some(zones)),
-            false => Err(damaged(format!("it ends before commit {}, which the table holds", at.seq))),
+            false => Err(damaged(format!("it ends before commit {}, which is held", at.seq))),
         }
     }
 }

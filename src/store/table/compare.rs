@@ -1,6 +1,6 @@
 //! The table against the zones as they should be.
 
-use super::super::row::{Owner, value_of};
+use super::super::row::{owners, value_of};
 use super::super::start::Zones;
 use super::{MARK, Table, TableError, guard, prefix_of, unusable, weight};
 use crate::wire::Name;
@@ -21,11 +21,19 @@ pub(in crate::store) struct Compared {
 }
 
 impl Compared {
-    fn differs(&mut self, line: impl FnOnce() -> String) {
+    pub(in crate::store) fn differs(&mut self, line: impl FnOnce() -> String) {
         self.differences += 1;
         if self.told.len() < TOLD {
             self.told.push(line());
         }
+    }
+}
+
+impl Compared {
+    /// What is to be told, line by line.
+    pub(in crate::store) fn lines(&self) -> impl Iterator<Item = String> {
+        let more = self.differences.saturating_sub(self.told.len() as u64);
+        self.told.iter().cloned().chain((more > 0).then(|| format!("{more} more differences")))
     }
 }
 
@@ -73,16 +81,8 @@ impl Table {
         records: impl Iterator<Item = Record>,
         compared: &mut Compared,
     ) -> Result<(), TableError> {
-        let mut records = records.peekable();
-        let mut expected = || {
-            let Record { owner, rtype, ttl, rdata } = records.next()?;
-            let mut all = Owner::from([((rtype, rdata), ttl)]);
-            while let Some(record) = records.next_if(|record| record.owner == owner) {
-                all.insert((record.rtype, record.rdata), record.ttl);
-            }
-            Some((owner, all))
-        };
-        let mut next = expected();
+        let mut expected = owners(records);
+        let mut next = expected.next();
         let prefix = prefix_of(apex);
         for entry in self.db.scan_prefix(&prefix) {
             let (key, value) = entry?;
@@ -91,21 +91,21 @@ impl Table {
             let owner = Key::from_bytes(&[apex, below].concat()).ok_or_else(|| unusable("a key is no name"))?;
             while let Some((lacking, _)) = next.as_ref().filter(|(expected, _)| *expected < owner) {
                 compared.differs(|| format!("it lacks {}", plain(lacking)));
-                next = expected();
+                next = expected.next();
             }
             match next.take_if(|(expected, _)| *expected == owner) {
                 Some((_, records)) => {
                     if value_of(&records).as_deref() != Some(&*value) {
                         compared.differs(|| format!("it has other records of {}", plain(&owner)));
                     }
-                    next = expected();
+                    next = expected.next();
                 }
                 None => compared.differs(|| format!("it has {}, which is not there by the journal", plain(&owner))),
             }
         }
         while let Some((lacking, _)) = next {
             compared.differs(|| format!("it lacks {}", plain(&lacking)));
-            next = expected();
+            next = expected.next();
         }
         Ok(())
     }
