@@ -353,6 +353,11 @@ fn joining_a_dead_network_gives_up_and_says_what_was_tried() {
         said.contains("cannot join the mesh: nobody answered at 10.9.0.8:7000, 10.9.0.9:5399, 4 tries each; check"),
         "{said}"
     );
+    let (code, said) = net.fails(&["join", &ticket, "--name", "printer"], "printer", 2);
+    assert!(
+        code == Some(1) && said.contains("no member is named that could be tried; name one with --contact"),
+        "{said}"
+    );
     // It has not become a member by that.
     let (code, said) = net.fails(&["start"], "printer", 2);
     assert!(code == Some(2) && said.contains("no name in a mesh yet; choose one with --name"), "{said}");

@@ -165,8 +165,14 @@ impl Mesh {
             _ = stop.changed() => return Ok(()),
         };
         let knows_some = self.node.summary().members > 0;
-        // Whoever has the mesh's key and knows nobody is the first: there is nobody yet to let it in.
-        let contacts = if !knows_some && self.tickets.is_steward() { Vec::new() } else { contacts };
+        // Whoever began the mesh and knows nobody is the first: there is nobody yet to let it in.
+        let first = !knows_some && self.ticket.pass.expires == FOR_EVER;
+        let contacts = if first { Vec::new() } else { contacts };
+        if !knows_some && !first && contacts.is_empty() {
+            let error = Error::refused("cannot join the mesh").because("no member is named that could be tried");
+            let remedy = "name one with --contact, as HOST or HOST:PORT: any machine of the mesh";
+            return self.finish(End::Failed(error.remedy(remedy))).await;
+        }
         self.joined = knows_some || contacts.is_empty();
         tracing::info!(node = %self.me, mesh = %self.ticket.mesh, port = self.settings.node.port, "mesh node started");
         self.handle(Event::Start(contacts));
@@ -404,6 +410,9 @@ fn ticket_of(settings: &Settings, state: &State, before: Option<&Membership>) ->
     }
 }
 
+/// When the ticket ends by which the first node is in.
+const FOR_EVER: u64 = u64::MAX;
+
 /// Begins a mesh: its first node has a ticket of its own, whose secret leaves this directory never.
 fn begin(state: &State) -> Result<Ticket, Error> {
     let secret = match state.mesh_secret()? {
@@ -411,7 +420,7 @@ fn begin(state: &State) -> Result<Ticket, Error> {
         None => state.make_mesh()?,
     };
     let steward = secret.key().map(Steward::new);
-    let ticket = steward.and_then(|steward| steward.ticket(*random().ok()?, Rights::Join, u64::MAX, Vec::new()));
+    let ticket = steward.and_then(|steward| steward.ticket(*random().ok()?, Rights::Join, FOR_EVER, Vec::new()));
     ticket.ok_or_else(|| Error::usage("cannot begin a mesh: the key that was made is no key; try again"))
 }
 
