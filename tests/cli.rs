@@ -156,7 +156,7 @@ fn keys_lie_where_the_configuration_says() {
     let check = ["serve", "--check", "--config", "dyndns.toml", "--state-dir", "s"];
     assert_eq!(
         fails(place.path(), &check, 2),
-        "cannot load config dyndns.toml:4: grant for key pc., which is not there; add a [[key]] or run: dyndns key generate pc"
+        "cannot load config dyndns.toml:4: grant for key pc., which is not there; add a [[key]] or run: dyndns key generate pc (for HTTP: key add-http pc)"
     );
     assert_eq!(done(place.path(), &["key", "generate", "--config", "dyndns.toml", "pc"]), "k/pc.key\n");
     assert_eq!(done(place.path(), &check), "zone a.example: no file\nok: 1 zones, 1 keys\n");

@@ -1,7 +1,7 @@
 //! `dyndns key`: key files in the form that `nsupdate -k` and `dig -k` read.
 
 use super::Places;
-use crate::config::{self, Config, HttpUser, Network};
+use crate::config::{self, Config, Flags, HttpUser, Network};
 use crate::error::Error;
 use crate::tsig::Algorithm;
 use crate::wire::Name;
@@ -86,8 +86,9 @@ impl Key {
                 super::print(&format!("{}\n", secret.as_str()))
             }
             Key::RemoveHttp { name, places } => {
-                let path = Config::key_directory(&places.into())?.remove_http(&name)?;
-                let _ = writeln!(io::stderr(), "a running server lets {name:#} in until it reloads (SIGHUP)");
+                let flags = places.into();
+                let path = Config::key_directory(&flags)?.remove_http(&name)?;
+                tell_until_when(&format!("lets {name:#} in"), &flags);
                 super::print(&format!("{}\n", path.display()))
             }
             Key::List { places } => {
@@ -108,12 +109,23 @@ impl Key {
                 super::print(&lines)
             }
             Key::Remove { name, places } => {
-                let path = Config::key_directory(&places.into())?.remove(&name)?;
-                let _ = writeln!(io::stderr(), "a running server accepts key {name:#} until it reloads (SIGHUP)");
+                let flags = places.into();
+                let path = Config::key_directory(&flags)?.remove(&name)?;
+                tell_until_when(&format!("accepts key {name:#}"), &flags);
                 super::print(&format!("{}\n", path.display()))
             }
         }
     }
+}
+
+/// Tells until when a running server does what it should not any more. One that cannot reload, because a grant names
+/// the key that is gone, would go on for ever.
+fn tell_until_when(what: &str, flags: &Flags) {
+    let until = match Config::load(flags) {
+        Ok(_) => "until it reloads (SIGHUP)".to_string(),
+        Err(error) => format!("until it reloads, and it will not before this is mended: {error}"),
+    };
+    let _ = writeln!(io::stderr(), "a running server {what} {until}");
 }
 
 fn key_name(text: &str) -> Result<Name, String> {

@@ -487,7 +487,7 @@ fn a_grant_that_cannot_be_meant_is_an_error() {
         ("key = \"k\"", "a grant without a rule"),
         (
             "key = \"other\", rule = \"zonesub\"",
-            "grant for key other., which is not there; add a [[key]] or run: dyndns key generate other",
+            "grant for key other., which is not there; add a [[key]] or run: dyndns key generate other (for HTTP: key add-http other)",
         ),
         ("key = \"k\", rule = \"zonesub\", name = \"x\"", "this rule takes no name"),
         ("key = \"k\", rule = \"name\"", "this rule needs a name"),

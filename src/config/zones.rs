@@ -137,8 +137,9 @@ fn resolve(grant: GrantSettings, apex: &Name, known: &impl Fn(&Name) -> bool) ->
     let fault = |text: String| Fault::new(grant.at, text);
     let key = grant.key.ok_or_else(|| fault("a grant without a key; add key = \"...\"".into()))?;
     if !known(&key) {
-        let text =
-            format!("grant for key {key:#}, which is not there; add a [[key]] or run: dyndns key generate {key}");
+        let text = format!(
+            "grant for key {key:#}, which is not there; add a [[key]] or run: dyndns key generate {key} (for HTTP: key add-http {key})"
+        );
         return Err(fault(text));
     }
     let word = grant.rule.ok_or_else(|| fault("a grant without a rule; add rule = \"name\", for instance".into()))?;
