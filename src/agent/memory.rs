@@ -216,8 +216,8 @@ impl Memory {
         Observed { v4: self.v4, v6: self.v6 }
     }
 
-    /// What a person is shown; `timestamp` writes a time.
-    pub fn status(&self, timestamp: impl Fn(u64) -> String) -> String {
+    /// What a person is shown of the targets with their hosts; `timestamp` writes a time.
+    pub fn status(&self, hosts: &[(&str, &[Host])], timestamp: impl Fn(u64) -> String) -> String {
         let time = |time: Option<u64>| time.map_or("never".to_string(), &timestamp);
         let mut text = String::new();
         let addresses: Vec<String> =
@@ -226,7 +226,9 @@ impl Memory {
         let (checked, next) = (time(self.checked), time(self.next));
         // Writing to a string does not fail.
         let _ = writeln!(text, "found {addresses}, last check {checked}, next {next}");
-        for (name, target) in &self.targets {
+        let never = TargetMemory::default();
+        for (name, hosts) in hosts {
+            let target = self.targets.get(*name).unwrap_or(&never);
             let _ = write!(text, "target {name}: last check {}", time(target.checked));
             match &target.fault {
                 Some(fault) => {
@@ -240,6 +242,13 @@ impl Memory {
             }
             for Pending { name, address } in &target.pending {
                 let _ = writeln!(text, "  {name} {address} still to be written");
+            }
+            for Host { name, .. } in *hosts {
+                let of_host = |known: &str| Name::parse(known).is_ok_and(|known| known == *name);
+                let held = target.held.iter().any(|held| of_host(&held.name));
+                if !held && !target.pending.iter().any(|pending| of_host(&pending.name)) {
+                    let _ = writeln!(text, "  {name} has no address yet");
+                }
             }
         }
         text
@@ -394,13 +403,18 @@ mod tests {
         let target = memory.targets.entry("home".into()).or_default();
         target.ended(3, &[change("r.example", "192.0.2.1")], &[], None, Backoff::default(), 0);
         fails(target, 4, &[change("n.example", "2001:db8::53")]);
+        let hosts = ["r.example", "N.example", "tv.example"].map(|name| host(name, Rule::Same));
         assert_eq!(
-            memory.status(|time| format!("T{time}")),
+            memory.status(&[("home", &hosts), ("new", &hosts[..1])], |time| format!("T{time}")),
             "found 192.0.2.1, last check T3, next T9\n\
              target home: last check T4, failed 1 times, next try T9: no answer\n  \
-             r.example 192.0.2.1 since T3\n  n.example 2001:db8::53 still to be written\n"
+             r.example 192.0.2.1 since T3\n  n.example 2001:db8::53 still to be written\n  \
+             tv.example has no address yet\ntarget new: last check never\n  r.example has no address yet\n"
         );
-        assert_eq!(Memory::default().status(|_| String::new()), "found no address, last check never, next never\n");
+        assert_eq!(
+            Memory::default().status(&[], |_| String::new()),
+            "found no address, last check never, next never\n"
+        );
     }
 
     proptest! {

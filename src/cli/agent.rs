@@ -1,6 +1,7 @@
 //! `dyndns agent`.
 
 use super::logging;
+use crate::agent::plan::Host;
 use crate::clock::timestamp;
 use crate::config::{AGENT_FILE, AgentConfig};
 use crate::error::Error;
@@ -29,7 +30,9 @@ impl Agent {
     pub(super) fn run(self) -> Result<(), Error> {
         let config = AgentConfig::load(&self.config)?;
         if self.status {
-            return super::print(&remembered(&config.state_dir)?.status(timestamp));
+            let hosts: Vec<(&str, &[Host])> =
+                config.targets.iter().map(|target| (target.name.as_str(), target.hosts.as_slice())).collect();
+            return super::print(&remembered(&config.state_dir)?.status(&hosts, timestamp));
         }
         if self.check {
             let warnings: String = config.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();

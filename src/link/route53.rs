@@ -14,7 +14,7 @@ use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_route53::Client;
-use aws_sdk_route53::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_route53::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_route53::types::{
     Change as Edit, ChangeAction, ChangeBatch, ChangeStatus, ResourceRecord, ResourceRecordSet, RrType,
 };
@@ -224,7 +224,11 @@ where
 {
     let what = match (error.code(), error.message()) {
         (Some(code), message) => format!("{code}: {}", message.unwrap_or_default()),
-        (None, _) => DisplayErrorContext(error).to_string(),
+        (None, _) => {
+            let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+            let causes: Vec<String> = causes.map(ToString::to_string).collect();
+            format!("{error}: {}", causes.join(": "))
+        }
     };
     let remedy = match error.code() {
         Some("AccessDenied" | "AccessDeniedException") => "; give the key the rights of the README",

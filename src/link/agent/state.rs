@@ -5,6 +5,7 @@ use crate::error::{Error, io_text};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The memory of a running agent. Every change is on disk before it counts.
@@ -12,6 +13,8 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) struct State {
     path: PathBuf,
     memory: Mutex<Memory>,
+    /// Whether the last change could not be written.
+    unwritten: AtomicBool,
     /// Held as long as the agent runs.
     _lock: File,
 }
@@ -40,7 +43,7 @@ impl State {
                 Memory::default()
             }
         };
-        Ok(State { path, memory: Mutex::new(memory), _lock: lock })
+        Ok(State { path, memory: Mutex::new(memory), unwritten: AtomicBool::new(false), _lock: lock })
     }
 
     /// Looks at the memory.
@@ -52,8 +55,15 @@ impl State {
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Memory) -> T) -> T {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut memory);
-        if let Err(error) = write(&self.path, &memory) {
-            tracing::warn!("cannot write {}: {}; a restart would forget it", self.path.display(), io_text(&error));
+        let written = write(&self.path, &memory);
+        let before = self.unwritten.swap(written.is_err(), Ordering::Relaxed);
+        // A disk stays full for hours: once is enough.
+        match written {
+            Err(error) if !before => {
+                tracing::warn!("cannot write {}: {}; a restart would forget it", self.path.display(), io_text(&error));
+            }
+            Ok(()) if before => tracing::info!("{} is written again", self.path.display()),
+            _ => {}
         }
         result
     }
