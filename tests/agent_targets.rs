@@ -210,6 +210,16 @@ fn a_provider_that_speaks_dyndns2_is_told_once_and_asked_by_dns() {
     for record in ["192.0.2.1", "2001:db8:0:8::1", "2001:db8:0:8::53"] {
         assert!(zone.contains(record), "{zone}");
     }
+    // A provider that erases what it is not told: it is told what stays.
+    let (provider, seen) = http(|_, _| (200, "good\n".to_string()));
+    let other = dyndns2(folder.path(), &format!("http://{provider}/u"), home.server.v4(), "x");
+    let other =
+        other.replace("192.0.2.1,2001:db8:0:7::1", "2001:db8:0:9::1").replace("nas.home.example", "r.home.example");
+    let mut agent = Agent::start(folder.path(), &other);
+    agent.wait_for("target not brought up to date");
+    agent.kill9();
+    let request = "GET /u?hostname=router.home.example&myip=2001:db8:0:9::1,192.0.2.1 HTTP/1.1";
+    assert!(seen.lock().unwrap()[0].starts_with(request), "{seen:?}");
     let wrong = dyndns2(folder.path(), &url, home.server.v4(), "wrong").replace("192.0.2.1", "192.0.2.2");
     let agent = Agent::start(folder.path(), &wrong);
     agent.wait_for("user or password is wrong (badauth); mend them in the configuration");

@@ -2,7 +2,7 @@
 
 use super::Fault;
 use super::target::{Blame, Remote, Target, Trouble};
-use crate::agent::plan::{Change, plan};
+use crate::agent::plan::{Change, Held, plan};
 use crate::wire::Name;
 use std::fmt;
 
@@ -88,10 +88,26 @@ async fn bring_hosts(
         return Ok(changes);
     }
     tell(Step::Writing(&changes));
-    let receipt = target.write(changes.clone(), wanted).await?;
+    let receipt = target.write(changes.clone(), &whole(wanted, names, &held)).await?;
     target.verify(&receipt).await?;
     tell(Step::Shown(&changes));
     Ok(changes)
+}
+
+/// What is wanted, and of the families of which nothing is, what is held: some providers erase what they are not told
+/// again.
+fn whole(wanted: &[Change], names: &[Name], held: &[Held]) -> Vec<Change> {
+    let mut whole = wanted.to_vec();
+    for (name, held) in names.iter().zip(held) {
+        for is_v4 in [true, false] {
+            let told = wanted.iter().any(|change| change.name == *name && change.address.is_ipv4() == is_v4);
+            let mut family = held.addresses.iter().filter(|address| address.is_ipv4() == is_v4);
+            if let (false, Some(address), None) = (told, family.next(), family.next()) {
+                whole.push(Change { name: *name, address: *address });
+            }
+        }
+    }
+    whole
 }
 
 /// What a person is told.

@@ -93,8 +93,8 @@ impl Target {
         Ok(self.reader.current(hosts).await?)
     }
 
-    /// Sends what is wanted of the hosts that change; hosts with the same addresses go in one request.
-    pub async fn write(&self, changes: Vec<Change>, wanted: &[Change]) -> Result<Receipt, Fault> {
+    /// Sends the whole of the hosts that change; hosts with the same addresses go in one request.
+    pub async fn write(&self, changes: Vec<Change>, whole: &[Change]) -> Result<Receipt, Fault> {
         let provider = host(&self.provider.url);
         if self.provider.sent.has(&changes) {
             return Ok(Receipt { changes });
@@ -108,8 +108,8 @@ impl Target {
             if groups.iter().any(|(_, names)| names.contains(&change.name)) {
                 continue;
             }
-            let of_host = wanted.iter().filter(|wanted| wanted.name == change.name);
-            let addresses: Vec<IpAddr> = of_host.map(|wanted| wanted.address).collect();
+            let of_host = whole.iter().filter(|whole| whole.name == change.name);
+            let addresses: Vec<IpAddr> = of_host.map(|whole| whole.address).collect();
             match groups.iter_mut().find(|(known, names)| *known == addresses && names.len() < MOST) {
                 Some((_, names)) => names.push(change.name),
                 None => groups.push((addresses, vec![change.name])),

@@ -140,11 +140,11 @@ impl Target {
     }
 
     /// Writes all changes in one go, so that an old address is never gone before the new one is in. They are a part of
-    /// what is `wanted`.
-    pub async fn write(&self, changes: Vec<Change>, wanted: &[Change]) -> Result<Receipt, Trouble> {
+    /// `whole`, what the hosts are to have in the end.
+    pub async fn write(&self, changes: Vec<Change>, whole: &[Change]) -> Result<Receipt, Trouble> {
         match self {
             Target::Rfc2136(target) => Ok(Receipt::Rfc2136(target.write(changes).await?)),
-            Target::Dyndns2(target) => Ok(Receipt::Dyndns2(target.write(changes, wanted).await?)),
+            Target::Dyndns2(target) => Ok(Receipt::Dyndns2(target.write(changes, whole).await?)),
             Target::Route53(target) => Ok(Receipt::Route53(target.write(changes).await?)),
         }
     }
