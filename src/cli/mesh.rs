@@ -2,7 +2,7 @@
 
 use super::logging;
 use super::mesh_text::{self, Form};
-use crate::config::{LogConfig, LogFormat, LogLevel, mesh_state_directory, notify_socket};
+use crate::config::{LogConfig, LogFormat, LogLevel, advertised, mesh_state_directory, notify_socket};
 use crate::error::Error;
 use crate::link::mesh::{Command, Entry, Followers, Settings, Told, ZONE, call, membership, run};
 use crate::mesh::{Label, Role, Settings as NodeSettings, Ticket};
@@ -140,7 +140,7 @@ pub(super) struct NodeArguments {
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V6(Ipv6Addr::UNSPECIFIED))]
     listen: IpAddr,
     /// State an address of this machine, instead of what peers see; several times
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = advertised)]
     advertise: Vec<IpAddr>,
     /// Whom to try first, as HOST or HOST:PORT; several times [default: those of the last start]
     #[arg(long, value_name = "HOST[:PORT]")]
@@ -175,7 +175,7 @@ pub(super) struct NodeArguments {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = period)]
     suspicion: Duration,
     /// For how long a record holds; it is renewed after a third of that
-    #[arg(long, value_name = "TIME", default_value = "2h", value_parser = period)]
+    #[arg(long, value_name = "TIME", default_value = "2h", value_parser = lease)]
     lease: Duration,
     /// After how long without a word from it a server asks a host whether it lives
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = period)]
@@ -340,6 +340,12 @@ fn period(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds))
 }
 
+/// A record that holds for longer is refused by every node, and one that holds for less is renewed all the time.
+fn lease(text: &str) -> Result<Duration, String> {
+    let lease = period(text)?;
+    if (300..=86_400).contains(&lease.as_secs()) { Ok(lease) } else { Err("a lease is five minutes to a day".into()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,5 +358,7 @@ mod tests {
         for wrong in ["", "d", "0", "0s", "-1s", "1w", "1.5h", "99999999999999999999", "999999999d"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
+        assert!(lease("5m").is_ok() && lease("1d").is_ok());
+        assert!(lease("299s").is_err() && lease("25h").is_err());
     }
 }

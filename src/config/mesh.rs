@@ -291,7 +291,8 @@ fn label(text: &str) -> Result<Label, String> {
     Label::new(text).ok_or_else(|| "no host name; write one label of letters, digits and hyphens, such as nas".into())
 }
 
-fn advertised(text: &str) -> Result<IpAddr, String> {
+/// An address that an operator states for others to use.
+pub(crate) fn advertised(text: &str) -> Result<IpAddr, String> {
     let address: IpAddr = text.parse().map_err(|_| "no address; write one such as 192.0.2.1 or 2001:db8::1")?;
     match crate::mesh::publishable(address) {
         true => Ok(address),

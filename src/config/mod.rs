@@ -34,6 +34,7 @@ pub use journal::JournalConfig;
 pub use key_files::{KeyDirectory, KeyFile, key_of_file};
 pub use manual::{Section, manual};
 pub use mesh::MeshConfig;
+pub(crate) use mesh::advertised;
 pub use network::Network;
 pub use place::{mesh_state_directory, notify_socket};
 pub use resolvers::resolvers;

@@ -108,7 +108,7 @@ impl Mesh {
         let seed = u64::from_be_bytes(seed);
         let node = Node::new(settings.node.clone(), key, ticket.mesh, admission, notary, saved.clone(), seed);
         let view = View::of(&node, &settings.node.name, ticket.mesh, settings.zone, false);
-        let tickets = Tickets::open(&state)?;
+        let tickets = Tickets::open(&state, ticket.mesh)?;
         let (asking, asked) = mpsc::channel(8);
         let mut control = JoinSet::new();
         control.spawn(control::serve(control::listen(state.directory())?, asking));

@@ -17,9 +17,11 @@ const FIRST: u64 = 7 * 86_400;
 const SOON: u64 = 3600;
 
 impl Tickets {
-    pub(super) fn open(state: &State) -> Result<Tickets, Error> {
+    pub(super) fn open(state: &State, mesh: NodeId) -> Result<Tickets, Error> {
         let key = state.mesh_secret()?.and_then(|secret| secret.key());
-        Ok(Tickets { steward: key.map(Steward::new), issued: state.tickets()? })
+        // A key of another mesh lies there where one was begun that came to nothing.
+        let steward = key.map(Steward::new).filter(|steward| steward.mesh() == mesh);
+        Ok(Tickets { steward, issued: state.tickets()? })
     }
 
     /// Whether this node makes tickets and takes things back.
@@ -125,11 +127,12 @@ mod tests {
     fn a_start_prints_the_same_ticket_until_it_ends_or_is_revoked() {
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(folder.path()).unwrap();
-        assert_eq!(Tickets::open(&state).unwrap().for_others(&state, Vec::new(), 1000), Ok(None));
-        state.make_mesh().unwrap();
-        let mut tickets = Tickets::open(&state).unwrap();
+        assert_eq!(Tickets::open(&state, NodeId([7; 32])).unwrap().for_others(&state, Vec::new(), 1000), Ok(None));
+        let mesh = state.make_mesh().unwrap().key().unwrap().id();
+        assert!(!Tickets::open(&state, NodeId([7; 32])).unwrap().is_steward(), "the key of another mesh");
+        let mut tickets = Tickets::open(&state, mesh).unwrap();
         let first = tickets.for_others(&state, Vec::new(), 1000).unwrap().unwrap();
-        let mut tickets = Tickets::open(&state).unwrap();
+        let mut tickets = Tickets::open(&state, mesh).unwrap();
         assert_eq!(tickets.for_others(&state, Vec::new(), 2000), Ok(Some(first.clone())));
         let contact = Contact { id: None, address: "192.0.2.1:5399".parse().unwrap() };
         let second = tickets.for_others(&state, vec![contact], 2000).unwrap().unwrap();
