@@ -11,6 +11,7 @@ use common::DEADLINE;
 use common::agent::{Agent, free, status};
 use common::client::Home;
 use common::house::House;
+use dyndns::clock::Clock;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -352,6 +353,25 @@ fn in_a_network_namespace_of_two_networks_one_is_kept_however_often_routers_rene
     // The router takes that network back.
     house.ip("address change 2001:db8:2::7/64 dev wan valid_lft 9000 preferred_lft 0");
     agent.wait_for("host updated target=home host=router.home.test address=2001:db8:1::7");
+}
+
+#[test]
+fn in_a_network_namespace_an_interface_that_comes_and_goes_is_no_flood_of_questions() {
+    // Each change was a look at every source, five in a second, and a look that takes longer never ended.
+    let Some(house) = House::build() else { return };
+    house.ip("link add wan type veth peer name isp");
+    house.ip("link set wan up");
+    let _server = house.serve(ZONE);
+    let agent = agent_in(&house, "\"command:echo look >>looks; echo 192.0.2.1\"");
+    agent.wait_for("host updated target=home host=router.home.test address=192.0.2.1");
+    let begin = Clock::System.monotonic_micros();
+    let storm = "for i in $(seq 20); do ip address add 198.51.100.$i/32 dev wan; sleep 0.4; done";
+    assert!(house.run("sh", &["-c", storm]).status.success());
+    agent.wait_for("the addresses of this machine have changed");
+    let looks = std::fs::read_to_string(house.folder.path().join("looks")).unwrap().lines().count();
+    let seconds = usize::try_from((Clock::System.monotonic_micros() - begin) / 1_000_000).unwrap();
+    // The first, one at once, and then one in five seconds at most.
+    assert!(looks <= 3 + seconds / 5, "{looks} looks in {seconds} s");
 }
 
 #[test]

@@ -324,6 +324,13 @@ fn what_route_53_refuses_is_told_in_its_words() {
     let folder = tempfile::tempdir().unwrap();
     let agent = Agent::start_with(folder.path(), &route53(endpoint, ""), &KEYS);
     agent.wait_for("cannot find the zone of r.example.com at route53: AccessDenied: no right to it; give the key the rights of the README");
+
+    // A new user without any credentials.
+    let home = folder.path().to_str().unwrap();
+    let nobody = [("HOME", home), ("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_ACCESS_KEY_ID", "")];
+    drop(agent);
+    let agent = Agent::start_with(folder.path(), &route53(endpoint, ""), &nobody);
+    agent.wait_for("give the agent AWS credentials, as the README says");
 }
 
 #[test]

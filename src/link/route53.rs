@@ -233,6 +233,8 @@ where
     let remedy = match error.code() {
         Some("AccessDenied" | "AccessDeniedException") => "; give the key the rights of the README",
         Some("InvalidClientTokenId" | "SignatureDoesNotMatch" | "ExpiredToken") => "; check the AWS credentials",
+        // The last place that was looked at is told, and that is a machine at Amazon.
+        None if what.contains("credential") => "; give the agent AWS credentials, as the README says",
         _ => "",
     };
     Fault(format!("cannot {attempted} at route53: {what}{remedy}"))
