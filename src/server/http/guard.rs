@@ -4,7 +4,7 @@
 //! [`LONGEST`]; once it has guessed at several, before it may try any, up to [`LONGEST_OF_SOURCE`]: a forgotten device
 //! with an old password must not keep its house's router out. A user that strangers guess at is delayed by up to
 //! [`LONGEST_OF_USER`] at each try and never refused, for else they could keep the user out. All three tables are
-//! bounded, and so is how many wait.
+//! bounded, and so is how many wait for a check; who is delayed holds a connection, and those are bounded as well.
 //!
 //! argon2id takes tens of milliseconds, by intent. So one password is checked at a time, and on a thread of its own:
 //! no guessing takes the threads that answer DNS. A password that was right before is known by a keyed hash in memory,
