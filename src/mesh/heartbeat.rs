@@ -14,6 +14,7 @@ use super::news::AT_ONCE;
 use super::node::{Life, Node};
 use super::record::Role;
 use super::table::State;
+use super::ticket::Contact;
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -114,6 +115,7 @@ impl Node {
                 self.ask_in_the_other_family(id, asked);
             }
         }
+        self.ask_contacts_of_the_other_family();
         // Lost peers are looked for, each in its turn: by that a mesh that was split finds itself again, and a node
         // with nobody left never gives up.
         let alone = self.table.len() <= 1;
@@ -176,12 +178,30 @@ impl Node {
         let settled = self.due.settled <= self.now.ticks || !self.settings.advertise.is_empty();
         let Some((peer, asked)) = self.table.peer(&id).zip(asked).filter(|_| !settled) else { return };
         if let Some(to) = peer.places().into_iter().find(|at| at.is_ipv4() != asked.is_ipv4()) {
-            self.number = self.number.wrapping_add(1);
-            // Without news, for that is passed on so many times and no more.
-            let (number, summary) = (self.number, self.summary());
-            let beat = Beat { number, seen: to, summary, compare: false, news: Vec::new() };
-            self.send(Some(id), to, &Message::Ping(beat));
+            self.ask(Some(id), to);
         }
+    }
+
+    /// A node that has just come, or moved, asks the contacts of the family in which it does not know itself: where all
+    /// joined in one family nobody would ever learn of the other.
+    fn ask_contacts_of_the_other_family(&mut self) {
+        let settled = self.due.settled <= self.now.ticks || !self.settings.advertise.is_empty();
+        if settled || self.addresses.is_empty() {
+            return;
+        }
+        let unknown = |contact: &&Contact| self.addresses.iter().all(|own| own.is_ipv4() != contact.address.is_ipv4());
+        let contacts: Vec<Contact> = self.contacts.iter().filter(unknown).take(AT_A_TIME).copied().collect();
+        for contact in contacts {
+            self.ask(contact.id, contact.address);
+        }
+    }
+
+    /// Asks where it is seen, without news, for that is passed on so many times and no more.
+    fn ask(&mut self, id: Option<NodeId>, to: SocketAddr) {
+        self.number = self.number.wrapping_add(1);
+        let (number, summary) = (self.number, self.summary());
+        let beat = Beat { number, seen: to, summary, compare: false, news: Vec::new() };
+        self.send(id, to, &Message::Ping(beat));
     }
 
     fn unanswered(&mut self, id: NodeId) {

@@ -36,6 +36,21 @@ fn nodes_learn_their_own_addresses_of_both_families_from_their_peers() {
 }
 
 #[test]
+fn nodes_that_all_joined_by_ipv4_learn_their_ipv6_addresses_by_a_contact_that_has_both() {
+    let mut world = World::new(1);
+    for number in 0..3 {
+        let host = world.add(Role::Member);
+        world.moves(host, vec![v4(host + 1), format!("[2001:470::{host}:1]:5399").parse().unwrap()]);
+        let contacts = vec![v4(1), "[2001:470::1]:5399".parse().unwrap()];
+        world.start(host, if number == 0 { Vec::new() } else { contacts }, Duration::ZERO);
+    }
+    world.run(seconds(40));
+    for host in 0..3 {
+        assert_eq!(world.node(host).addresses().len(), 2, "{host}: {:?}", world.node(host).addresses());
+    }
+}
+
+#[test]
 fn with_two_nodes_a_changed_address_heals_in_one_heartbeat() {
     let mut world = peace(2);
     world.moves(1, vec![v4(100)]);

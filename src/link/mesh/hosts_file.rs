@@ -43,23 +43,28 @@ const TOGETHER: Duration = Duration::from_millis(500);
 pub async fn hosts_file(path: PathBuf, mut view: watch::Receiver<Arc<View>>) {
     let zone = view.borrow().zone.to_string();
     let file = Arc::new(HostsFile::new(&path, &zone));
+    let mut told = None;
     loop {
         let lines = lines(&view.borrow_and_update());
-        carry_out(Arc::clone(&file), Some(lines)).await;
+        let fault = carry_out(Arc::clone(&file), Some(lines)).await;
+        // Not at each change: what is wrong stays so until somebody mends it.
+        if let Some(fault) = fault.as_ref().filter(|fault| Some(*fault) != told.as_ref()) {
+            tracing::warn!("{fault}");
+        }
+        told = fault;
         if view.changed().await.is_err() {
             break;
         }
         sleep(TOGETHER).await;
     }
-    carry_out(file, None).await;
-}
-
-/// Writes where the disk may take its time.
-async fn carry_out(file: Arc<HostsFile>, lines: Option<Vec<Line>>) {
-    let done = tokio::task::spawn_blocking(move || file.replace(lines.as_deref()));
-    if let Ok(Err(fault)) = done.await {
+    if let Some(fault) = carry_out(file, None).await {
         tracing::warn!("{fault}");
     }
+}
+
+/// Writes where the disk may take its time; returns why it could not.
+async fn carry_out(file: Arc<HostsFile>, lines: Option<Vec<Line>>) -> Option<Fault> {
+    tokio::task::spawn_blocking(move || file.replace(lines.as_deref())).await.ok()?.err()
 }
 
 /// Each host that holds its name, whole and short, at each of its addresses.
