@@ -96,16 +96,17 @@ pub(super) const MESH_OPTIONS: &[Setting<MeshSettings>] = &[
         name: "ticket-file",
         form: "path",
         default: Preset::Words("none"),
-        doc: "A file with the ticket by which this machine joins, at its first start only. Without it, and where it has \
-              joined no mesh before, it begins a mesh of its own.",
+        doc: "A file with the ticket by which this machine joins; it may go once it has. Without this option, and where \
+              it has joined no mesh before, it begins a mesh of its own.",
         set: |mesh, field| set(&mut mesh.ticket_file, field.path()),
     },
     Setting {
         name: "bootstrap",
         form: "list of \"HOST\" or \"HOST:PORT\"",
         default: Preset::Toml("[]"),
-        doc: "Servers of the mesh, by name or address. A new machine tries one, three more times, then the next; one that has been in the \
-              mesh tries the members it knows too.",
+        doc: "Servers of the mesh, by name or address; of one with IPv4 and IPv6 both, for by that a machine learns both of \
+              its own. A new machine tries one, three more times, then the next; one that has been in the mesh tries the \
+              members it knows too.",
         set: |mesh, field| {
             mesh.bootstrap = field.list(|item| item.parse(|text| Place::parse(text, PORT)))?;
             Ok(())

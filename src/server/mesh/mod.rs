@@ -14,6 +14,7 @@ use crate::mesh::TicketError;
 use held::HeldFile;
 use names::Names;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
@@ -64,12 +65,7 @@ impl Member {
 
 fn open(config: &MeshConfig) -> Result<mesh::Mesh, Error> {
     let entry = match &config.ticket_file {
-        Some(path) => {
-            let cannot = || Error::usage(format!("cannot join the mesh by {}", path.display()));
-            let text = fs::read_to_string(path).map(zeroize::Zeroizing::new);
-            let text = text.map_err(|error| cannot().because(error))?;
-            Entry::Join(text.parse().map_err(|error: TicketError| cannot().because(error))?)
-        }
+        Some(path) => entry(path, &config.state_dir)?,
         None => Entry::Start,
     };
     mesh::Mesh::open(mesh::Settings {
@@ -80,6 +76,19 @@ fn open(config: &MeshConfig) -> Result<mesh::Mesh, Error> {
         entry,
         contacts: config.bootstrap.iter().map(Place::with_port).collect(),
     })
+}
+
+/// By the ticket in a file; a member needs it no more.
+fn entry(path: &Path, state_dir: &Path) -> Result<Entry, Error> {
+    let cannot = || Error::usage(format!("cannot join the mesh by {}", path.display()));
+    let text = match fs::read_to_string(path) {
+        Ok(text) => zeroize::Zeroizing::new(text),
+        Err(error) if error.kind() == ErrorKind::NotFound && mesh::membership(state_dir)?.is_some() => {
+            return Ok(Entry::Resume);
+        }
+        Err(error) => return Err(cannot().because(error).remedy("make one at a member with dyndns mesh ticket new")),
+    };
+    Ok(Entry::Join(text.parse().map_err(|error: TicketError| cannot().because(error))?))
 }
 
 /// Is a member until `stopped`. One that is not let in tries again: what keeps it out may be mended, and the zones that
