@@ -115,6 +115,23 @@ fn a_flipped_bit_in_the_last_segment_loses_nothing_that_the_table_holds() {
     }
 }
 
+/// Behind it may stand one that was answered as well.
+#[test]
+fn a_flipped_bit_in_the_length_of_the_last_commit_is_given_up_only_by_the_number_of_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let last = sample(dir.path(), 0, 12);
+    let (store, zones, _) = open(dir.path()).unwrap();
+    drop(store);
+    let newest = segments(dir.path()).pop().unwrap();
+    flip(&newest, frames(&newest).pop().unwrap().0 + 2);
+    let next = Commits { first: last + 1, last: last + 1 };
+    let refused = open(dir.path()).map(|_| ());
+    assert!(matches!(&refused, Err(StoreError::Lost { lost, .. }) if *lost == next), "{refused:?}");
+    repair(dir.path(), &EAGER, next).unwrap();
+    let (store, again, _) = open(dir.path()).unwrap();
+    assert_eq!((again, store.last_seq()), (zones, last));
+}
+
 #[test]
 fn damage_before_a_checkpoint_loses_nothing_even_without_a_table() {
     let whole = tempfile::tempdir().unwrap();
