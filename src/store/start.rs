@@ -16,7 +16,8 @@
 //! of this one, or not what was written to it, its zones are dropped, it is set aside, and the zones are made from the
 //! newest checkpoint that is good and the journal after it, or from the whole journal, while a new table begins to
 //! follow. Where the disk does not let one be opened, on a full disk for one, the server does without: sled wants to write
-//! before it reads. A replay goes at some 470,000 commits of one host's address a second, so ten million take 21 s;
+//! before it reads. A replay goes at some 470,000 commits of one host's address a second, so ten million take 21 s (seen:
+//! 10,000,001 commits, 2.7 GB of journal, in 20.6 s, of which 18.7 s of one processor, with 24 MB resident);
 //! checkpoints come long before. A journal that ends before a checkpoint lacks commits that were answered: that ends the
 //! start.
 
