@@ -212,4 +212,9 @@ fn a_mesh_across_two_subnets_answers_its_names_to_dig_at_every_member_though_mac
         let others = campus.machines.iter().filter(|machine| machine.name != "fifth");
         others.map(|machine| machine.dig(&["fifth.mesh.home.arpa", "A"])).find(|answer| !answer.is_empty())
     });
+
+    let fifth = campus.machine("fifth");
+    fs::remove_file(fifth.house.folder.path().join("ticket")).unwrap();
+    fifth.serve("ticket-file = \"ticket\"\n");
+    campus.agree("the one that ended is back without its ticket", &["first", "second", "third", "fourth", "fifth"]);
 }
