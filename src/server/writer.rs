@@ -12,10 +12,11 @@ pub(crate) use request::{Applied, Entrance, OperatorError, Reply, Request};
 use super::publish::Published;
 use crate::clock::Clock;
 use crate::query::View;
-use crate::store::{CommitKind, Instant, Store, StoreError};
+use crate::store::{Commit, CommitKind, Instant, Store, StoreError};
 use crate::sys;
 use crate::update::Refusal;
 use crate::update::policy::Rights;
+use crate::wire::NameRef;
 use std::mem::Discriminant;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -46,6 +47,8 @@ pub(crate) struct Writer<S> {
     failing: Option<(u64, Discriminant<StoreError>)>,
     published: Arc<Published>,
     clock: Clock,
+    /// Empty: the room for the next group's commits.
+    commits: Vec<Commit>,
     /// Where answers are signed and sent that are too many for the writer itself.
     event_loop: Option<Handle>,
 }
@@ -75,7 +78,8 @@ impl<S: Store + 'static> Writer<S> {
     pub(crate) fn new(store: S, published: Arc<Published>, view: View, rights: Rights, clock: Clock) -> Writer<S> {
         published.set_view(view);
         published.set_rights(rights);
-        Writer { store, failing: None, published, clock, event_loop: Handle::try_current().ok() }
+        let commits = Vec::new();
+        Writer { store, failing: None, published, clock, commits, event_loop: Handle::try_current().ok() }
     }
 
     /// Starts the thread. It ends when the last [`Queue`] is dropped, after everything queued is done; joining
@@ -83,9 +87,11 @@ impl<S: Store + 'static> Writer<S> {
     pub(crate) fn start(mut self) -> std::io::Result<(Queue, std::thread::JoinHandle<S>)> {
         let (queue, mut requests) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
+            let mut group = Vec::with_capacity(GROUP);
             while let Some(first) = requests.blocking_recv() {
-                let rest = std::iter::from_fn(|| requests.try_recv().ok());
-                if self.carry_out(std::iter::once(first).chain(rest).take(GROUP)) >= LARGE {
+                group.push(first);
+                group.extend(std::iter::from_fn(|| requests.try_recv().ok()).take(GROUP - 1));
+                if self.carry_out(&mut group) >= LARGE {
                     sys::memory::give_back();
                 }
             }
@@ -95,13 +101,18 @@ impl<S: Store + 'static> Writer<S> {
     }
 
     /// One group: apply, append, publish, answer. Returns how many records it changed.
-    fn carry_out(&mut self, requests: impl Iterator<Item = Request>) -> usize {
+    fn carry_out(&mut self, requests: &mut Vec<Request>) -> usize {
         let mut view = View::clone(&self.published.view());
-        let mut commits = Vec::new();
-        let mut held: Vec<Held> = Vec::new();
+        view.zones.prepare_changes(requests.iter().filter_map(|request| match request {
+            Request::Update { update, .. } => update.operations.first().map(|entry| NameRef::from(&entry.owner)),
+            _ => None,
+        }));
+        let mut commits = std::mem::take(&mut self.commits);
+        commits.reserve(requests.len());
+        let mut held: Vec<Held> = Vec::with_capacity(requests.len());
         let mut reloaded = false;
         let mut checkpoints = Vec::new();
-        for request in requests {
+        for request in requests.drain(..) {
             match request {
                 Request::Update { update, key, entrance, source, reply } => {
                     let outcome = self.update(&mut view.zones, &mut commits, &update, (key, entrance), source);
@@ -196,16 +207,21 @@ impl<S: Store + 'static> Writer<S> {
         if let (Durable::Yes, false) = (durable, commits.is_empty()) {
             self.store.published(&self.published.view().zones);
         }
-        commits.iter().map(|commit| commit.changes.added.len() + commit.changes.removed.len()).sum()
+        let records = commits.iter().map(|commit| commit.changes.added.len() + commit.changes.removed.len()).sum();
+        commits.clear();
+        self.commits = commits;
+        records
     }
 
-    fn answer(&self, mut held: Vec<Held>, durable: Durable) {
-        let answer = move |held: Vec<Held>| held.into_iter().for_each(|answer| answer(durable));
-        let Some(event_loop) = self.event_loop.as_ref().filter(|_| held.len() > ANSWERS) else { return answer(held) };
-        while !held.is_empty() {
-            let rest = held.split_off(held.len().min(ANSWERS));
-            event_loop.spawn(async move { answer(held) });
-            held = rest;
+    fn answer(&self, held: Vec<Held>, durable: Durable) {
+        let answer = move |held: Held| held(durable);
+        let Some(event_loop) = self.event_loop.as_ref().filter(|_| held.len() > ANSWERS) else {
+            return held.into_iter().for_each(answer);
+        };
+        let mut held = held.into_iter();
+        while held.len() > 0 {
+            let some: Vec<Held> = held.by_ref().take(ANSWERS).collect();
+            event_loop.spawn(async move { some.into_iter().for_each(answer) });
         }
     }
 }
@@ -273,7 +289,7 @@ mod tests {
                 requests.push(Request::Update { update, key: name(key), entrance: Entrance::Dns, source, reply });
                 outcomes.push(outcome);
             }
-            self.writer.carry_out(requests.into_iter());
+            self.writer.carry_out(&mut requests);
             outcomes.into_iter().map(|mut outcome| outcome.try_recv().unwrap()).collect()
         }
 

@@ -4,7 +4,7 @@
 //! |--------|-----------------------------------------------------------------------------------------------------|
 //! | 1      | form: 1                                                                                             |
 //! | 8 + 16 | sequence number of the last commit that is in the table whole, and the chain hash after it          |
-//! | 8 + 16 | the same of a commit that is in the table in part, or again the last whole one                     |
+//! | 8 + 16 | the same of the last commit that is in the table in part, or again the last whole one               |
 //! | 8      | sum of the weights of all other keys and values                                                     |
 //!
 //! A table that is being made from a checkpoint has nothing whole, and in part the checkpoint's last commit.
@@ -17,7 +17,7 @@ use super::segment::Chain;
 pub(super) struct Mark {
     /// The last commit that is in the table whole.
     pub(super) done: Step,
-    /// A commit that is in the table in part, or `done`.
+    /// The last commit of those that are in the table in part, all after `done`, or `done`.
     pub(super) begun: Step,
     /// The sum of the weights of everything else in the table.
     pub(super) sum: u64,
@@ -54,8 +54,9 @@ impl Mark {
         input.0.is_empty().then_some(Mark { done, begun, sum })
     }
 
-    /// Whether the table is in the middle of being made from a checkpoint, and of no use before the end of that.
+    /// Whether the table is in the middle of being made from a checkpoint, and of no use before the end of that; or has none of
+    /// the journal's first commits whole, and is of as little.
     pub(super) fn is_filling(&self) -> bool {
-        self.begun.seq > self.done.seq + 1
+        self.done.seq == 0 && self.begun.seq > 1
     }
 }

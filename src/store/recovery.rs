@@ -279,7 +279,7 @@ impl Store for DiskStore {
         self.now = commits.last().map_or(self.now, |commit| commit.time);
         // Only what is durable: a table that knew more than the journal would be thrown away at the next start.
         if let Some((path, end)) = self.journal.newest() {
-            self.follower.durable(path, end);
+            self.follower.durable(path, end, group.octets.len());
         }
         Ok(self.journal.last())
     }

@@ -3,7 +3,7 @@
 use super::super::mark::Step;
 use super::super::power::PowerDisk;
 use super::super::segment::Group;
-use super::super::table::Table;
+use super::super::table::{Table, TableError};
 use super::super::{CommitKind, samples};
 use super::*;
 use crate::wire::{Rtype, Ttl};
@@ -47,6 +47,19 @@ fn follow(table: &mut Table, group: &Group) {
     let place = group.frames[0];
     let step = Step { seq: place.seq, chain: place.chain };
     table.follow(step, group.payload(&place), &AtomicBool::new(false)).ok().unwrap();
+}
+
+/// Lets a table follow commits, and keeps the last batch from it.
+fn follow_in_part(table: &mut Table, groups: &[Group]) {
+    for group in groups {
+        let place = group.frames[0];
+        let step = Step { seq: place.seq, chain: place.chain };
+        match table.follow(step, group.payload(&place), &AtomicBool::new(true)) {
+            Err(TableError::Stopped) => return,
+            outcome => outcome.ok().unwrap(),
+        }
+    }
+    table.write_in_part().ok().unwrap();
 }
 
 /// A store of two zones and some changes, closed; and what is in it.
@@ -199,8 +212,8 @@ fn a_commit_that_is_half_in_the_table_is_finished() {
                 Journal::open(&dir.join("journal"), 4000, Box::new(SystemDisk), 0, &mut Vec::new()).unwrap();
             let groups = [journal.append(&[create.clone()]).unwrap(), journal.append(&[second]).unwrap()];
             let mut table = Table::open(&path, 1 << 20).unwrap();
-            groups.iter().for_each(|group| follow(&mut table, group));
-            // Dropped without `write`: the last batch never happens.
+            follow(&mut table, &groups[0]);
+            follow_in_part(&mut table, &groups[1..]);
             drop((table, journal));
             let table = Table::open(&path, 1 << 20).unwrap();
             table.read().ok().unwrap();
@@ -218,6 +231,64 @@ fn a_commit_that_is_half_in_the_table_is_finished() {
 }
 
 #[test]
+fn commits_that_are_in_the_table_in_part_are_finished_together() {
+    let mut state = 7u32;
+    let mut random = |below: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) % below
+    };
+    for round in 0..8 {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()).unwrap());
+        let mut records: BTreeMap<Key, Vec<Record>> = BTreeMap::new();
+        let record = |number: u32, address: u32, ttl: u32| {
+            samples::a(&format!("h{number:03}.example.com"), ttl, &format!("192.0.2.{address}"))
+        };
+        for number in 0..150 {
+            let first = record(number, 1, 60);
+            records.insert(first.owner.clone(), vec![first]);
+        }
+        let mut create = samples::create("example.com", 1, &[]);
+        create.changes.added = records.values().flatten().cloned().collect();
+        let mut commits = vec![create];
+        // Each owner's set comes and goes, and changes its TTL, over and over.
+        for serial in 2..400 {
+            let number = random(160);
+            let ttl = 60 + random(2);
+            let after: Vec<Record> =
+                (0..random(3)).map(|address| record(number, address + random(2) * 7, ttl)).collect();
+            let before = records.insert(record(number, 1, 60).owner, after.clone()).unwrap_or_default();
+            let not_in = |other: &[Record], record: &Record| !other.contains(record);
+            let mut change = samples::change("example.com", serial, &[]);
+            change.changes = Changes {
+                removed: before.iter().filter(|record| not_in(&after, record)).cloned().collect(),
+                added: after.iter().filter(|record| not_in(&before, record)).cloned().collect(),
+            };
+            commits.push(change);
+        }
+        let mut journal =
+            Journal::open(&dir.path().join("journal"), 1 << 20, Box::new(SystemDisk), 0, &mut Vec::new()).unwrap();
+        let groups: Vec<Group> =
+            commits.iter().map(|commit| journal.append(std::slice::from_ref(commit)).unwrap()).collect();
+        let mut table = Table::open(&dir.path().join("table"), 1 << 20).unwrap();
+        let whole = 1 + 20 * round;
+        groups[..whole].iter().for_each(|group| follow(&mut table, group));
+        table.write(&AtomicBool::new(false)).ok().unwrap();
+        follow_in_part(&mut table, &groups[whole..]);
+        let mark = table.mark();
+        assert_eq!((mark.done.seq, mark.begun.seq), (whole as u64, 399));
+        drop((table, journal));
+        let (store, zones, _) = open(dir.path()).unwrap();
+        let mut expected: Vec<Record> = records.values().flatten().cloned().collect();
+        expected.sort();
+        assert!(zones.get("example.com") == Some(&expected), "round {round}");
+        close(store);
+        let (_, zones, notes) = open(dir.path()).unwrap();
+        assert!(zones.get("example.com") == Some(&expected) && notes.is_empty(), "round {round}: {notes:?}");
+    }
+}
+
+#[test]
 fn a_commit_that_only_the_table_half_holds_is_undone() {
     let dir = tempfile::tempdir().unwrap();
     let zones = sample(dir.path());
@@ -226,7 +297,7 @@ fn a_commit_that_only_the_table_half_holds_is_undone() {
     lost.changes.added = (0..100).map(|n| samples::a(&format!("x{n}.example.com"), 60, "192.0.2.9")).collect();
     let group = Group::new(&[lost], 102, [7; 16]).unwrap();
     let mut table = Table::open(&dir.path().join("table"), 1 << 20).unwrap();
-    follow(&mut table, &group);
+    follow_in_part(&mut table, &[group]);
     drop(table);
     let (_, again, notes) = open(dir.path()).unwrap();
     assert_eq!(again, zones);

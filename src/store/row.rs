@@ -17,22 +17,31 @@ use std::collections::BTreeMap;
 /// The records of one owner: types and data in order, each with its TTL.
 pub(super) type Owner = BTreeMap<(Rtype, Box<[u8]>), Ttl>;
 
+/// A record of an owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Row<'r> {
+    pub(super) rtype: Rtype,
+    pub(super) ttl: Ttl,
+    pub(super) rdata: &'r [u8],
+}
+
 const FORM: u8 = 1;
 
-/// The octets of an owner's records; `None` where a record is over 65,535 octets.
-pub(super) fn value_of(owner: &Owner) -> Option<Vec<u8>> {
+/// The octets of an owner's records, which come in the order of types and data; `None` where a record is over 65,535
+/// octets.
+pub(super) fn value_of<'r>(records: impl IntoIterator<Item = Row<'r>>) -> Option<Vec<u8>> {
     let mut out = vec![FORM];
-    let mut records = owner.iter().peekable();
-    while let Some(((rtype, rdata), ttl)) = records.next() {
+    let mut records = records.into_iter().peekable();
+    while let Some(Row { rtype, ttl, rdata }) = records.next() {
         out.extend_from_slice(&rtype.0.to_be_bytes());
         out.extend_from_slice(&ttl.seconds().to_be_bytes());
         let count_at = out.len();
         out.extend_from_slice(&[0; 4]);
         let mut count = 1u32;
         push_short(&mut out, rdata)?;
-        while let Some(((_, rdata), _)) = records.next_if(|((next, _), after)| next == rtype && *after == ttl) {
+        while let Some(next) = records.next_if(|next| (next.rtype, next.ttl) == (rtype, ttl)) {
             count += 1;
-            push_short(&mut out, rdata)?;
+            push_short(&mut out, next.rdata)?;
         }
         if let Some(place) = out.get_mut(count_at..count_at + 4) {
             place.copy_from_slice(&count.to_be_bytes());
@@ -41,12 +50,9 @@ pub(super) fn value_of(owner: &Owner) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Calls `each` with every record of a value; `None` where it does not begin as the format says.
-pub(super) fn read_value(octets: &[u8], mut each: impl FnMut(Rtype, Ttl, &[u8])) -> Option<()> {
-    for (rtype, ttl, rdatas) in runs(octets)? {
-        rdatas.into_iter().for_each(|rdata| each(rtype, ttl, rdata));
-    }
-    Some(())
+/// Every record of a value; `None` where it does not begin as the format says.
+pub(super) fn rows(octets: &[u8]) -> Option<impl Iterator<Item = Row<'_>>> {
+    Some(runs(octets)?.flat_map(|(rtype, ttl, rdatas)| rdatas.map(move |rdata| Row { rtype, ttl, rdata })))
 }
 
 /// The runs of records in a value; what does not follow the format ends them, and the checksum shows it.
@@ -69,6 +75,11 @@ pub(super) fn runs(octets: &[u8]) -> Option<impl Iterator<Item = (Rtype, Ttl, im
             }),
         ))
     }))
+}
+
+/// The records of an owner.
+pub(super) fn rows_of(owner: &Owner) -> impl Iterator<Item = Row<'_>> {
+    owner.iter().map(|((rtype, rdata), ttl)| Row { rtype: *rtype, ttl: *ttl, rdata })
 }
 
 /// The owners of a zone and the records of each, from records in the order of their keys.

@@ -3,14 +3,15 @@
 //!
 //! # What the table has, and what the journal adds
 //!
-//! A table's mark names two commits. Every commit up to `done` is in it whole. `begun` is `done`, or the one commit after
-//! it, of which any part may be there. That commit is of one zone; all others are as they were after `done`. So a start
-//! takes every zone as the table has it, applies `begun` over its own half, and the commits after it upon that:
+//! A table's mark names two commits. Every commit up to `done` is in it whole. `begun` is `done`, or a commit after
+//! it: of those between, and of `begun` itself, any part may be there, each owner as some of them left it. So a start takes
+//! every zone as the table has it, and applies all commits after `done` upon that:
 //!
 //! - a create: what the table has of the zone is thrown away;
 //! - a delete: likewise;
 //! - a change: what it removes may be gone already and what it adds may be there, as in [`Table::follow`]. Both name
-//!   whole records, and all removals come before the additions, so the outcome is that of doing it in one go.
+//!   whole records, and all removals come before the additions, so the outcome is that of doing it in one go: the last
+//!   commit that names a record says whether it is there, and the last that adds to an RRset its TTL.
 //!
 //! Until then the zone may lack its SOA; it is looked for at the end. Where the table is missing, of another journal, ahead
 //! of this one, or not what was written to it, its zones are dropped, it is set aside, and the zones are made from the
@@ -179,7 +180,7 @@ impl Start<'_> {
         read_checkpoint(checkpoint)
     }
 
-    /// Brings zones that hold every commit up to `done`, and the commit `begun` in part, to the end of the journal.
+    /// Brings zones that hold every commit up to `done`, and those up to `begun` in part, to the end of the journal.
     fn replay(&self, done: Step, begun: Step, zones: &mut Zones) -> Result<(), Trouble> {
         let last = self.journal.last();
         if begun.seq > last {

@@ -15,24 +15,26 @@
 //! exists, its value the apex in wire form and in the case it was given; `01 FF 'm'` is the mark, as [`super::mark`]
 //! writes it.
 //!
-//! Every batch holds the mark, and sled applies a batch whole or not at all. Removals and additions name whole
-//! records, and all removals of a commit go before its additions, so a commit applied again over its own half gives what it
-//! would have given in one go.
+//! Every batch holds the mark, and sled applies a batch whole or not at all. Commits gather before they are written, owner by
+//! owner: see [`group`]. Removals and additions name whole records, and all removals of a commit go before its
+//! additions, so commits applied again over a part of what they and those after them did give what they would have given in
+//! one go: whether a record is there, and its TTL, is the word of the last commit that names it.
 
 mod compare;
 mod fill;
+mod group;
 
 pub(super) use compare::Compared;
 
 use super::encode::{self, Input, Unreadable};
 use super::error::plain;
 use super::mark::{Mark, Step};
-use super::row::{Owner, read_value, runs, value_of};
+use super::row::runs;
 use super::{Commit, CommitKind, LoadedZone};
-use crate::wire::Name;
+use crate::wire::{Name, Rtype, Ttl};
 use crate::zone::{self, Key};
+use group::Group;
 use sha2::{Digest, Sha256};
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::File;
@@ -47,11 +49,18 @@ use std::time::Duration;
 pub(super) struct Table {
     dir: PathBuf,
     db: sled::Db,
+    /// As it is in the table.
     mark: Mark,
+    /// The last commit that was followed, which is in the table or in what has gathered.
+    followed: Step,
     /// The zones that exist: the key of each apex, and the apex in the case it was given.
     zones: HashMap<Vec<u8>, Name>,
-    /// What goes into the next batch.
-    pending: BTreeMap<Vec<u8>, Value>,
+    /// What commits do to records, not written yet.
+    group: Group,
+    /// What goes into the next batch, how many keys that is, and the sum of all weights with it.
+    batch: sled::Batch,
+    in_batch: usize,
+    sum: u64,
     /// Keys written since the last flush.
     unflushed: usize,
 }
@@ -67,12 +76,6 @@ pub(super) enum TableError {
     Commit(u64, Unreadable),
     /// It was told to stop, and holds the commit in part.
     Stopped,
-}
-
-enum Value {
-    Owner(Owner),
-    Octets(Vec<u8>),
-    Gone,
 }
 
 /// Keys in one batch. Batches of 10,000 keys have been seen to cost gigabytes of memory in sled, and batches of 64 none.
@@ -107,7 +110,9 @@ impl Table {
                 let apex = Name::from_wire(&apex).map_err(|_| unusable("a zone's name does not follow the format"))?;
                 zones.insert(key.get(ZONE.len()..).unwrap_or_default().to_vec(), apex);
             }
-            Ok(Table { dir: dir.to_owned(), db, mark, zones, pending: BTreeMap::new(), unflushed: 0 })
+            let (batch, group) = (sled::Batch::default(), Group::default());
+            let (followed, sum, in_batch, unflushed) = (mark.done, mark.sum, 0, 0);
+            Ok(Table { dir: dir.to_owned(), db, mark, followed, zones, group, batch, in_batch, sum, unflushed })
         })
     }
 
@@ -120,13 +125,18 @@ impl Table {
         });
     }
 
-    /// How far it has come.
+    /// How far it has come, without what has gathered.
     pub(super) fn mark(&self) -> Mark {
         self.mark
     }
 
-    /// Applies the next commit. Small ones gather until [`Table::write`] or a batch is full. Amid a large one it may be
-    /// told to `stop`.
+    /// The last commit that was followed; it may not be written yet.
+    pub(super) fn followed(&self) -> Step {
+        self.followed
+    }
+
+    /// Applies the next commit. Changes gather until [`Table::write`], or until they are many; then, and amid a large one,
+    /// it may be told to `stop`.
     pub(super) fn follow(&mut self, step: Step, payload: &[u8], stop: &AtomicBool) -> Result<(), TableError> {
         guard(|| {
             let unreadable = |why| TableError::Commit(step.seq, why);
@@ -138,34 +148,43 @@ impl Table {
             }
             if kind != CommitKind::Delete {
                 if self.zones.insert(apex.as_bytes().to_vec(), zone).is_none() {
-                    self.room(step, stop)?;
-                    self.pending.insert(zone_key(apex.as_bytes()), Value::Octets(zone.as_bytes().to_vec()));
+                    self.put(step, &zone_key(apex.as_bytes()), None, Some(zone.as_bytes().to_vec()))?;
                 }
                 for record in encoded.removed {
                     let record = record.map_err(unreadable)?;
-                    self.owner(step, apex.as_bytes(), &record.owner, stop)?.remove(&(record.rtype, record.rdata));
+                    self.gather(step, apex.as_bytes(), (&record.owner, record.rtype, None, &record.rdata), stop)?;
                 }
                 for record in encoded.added {
                     let record = record.map_err(unreadable)?;
-                    let owner = self.owner(step, apex.as_bytes(), &record.owner, stop)?;
-                    owner.insert((record.rtype, record.rdata), record.ttl);
+                    let ttl = Some(record.ttl);
+                    self.gather(step, apex.as_bytes(), (&record.owner, record.rtype, ttl, &record.rdata), stop)?;
                 }
             }
-            self.mark.done = step;
-            self.mark.begun = step;
-            Ok(())
+            self.followed = step;
+            match kind {
+                CommitKind::Change => Ok(()),
+                // So that it is not done again from its beginning where the table ends amid what comes next.
+                _ => self.write_group(step, step, stop),
+            }
         })
     }
 
     /// Writes what has gathered.
-    pub(super) fn write(&mut self) -> Result<(), TableError> {
-        guard(|| self.write_batch())
+    pub(super) fn write(&mut self, stop: &AtomicBool) -> Result<(), TableError> {
+        guard(|| self.write_group(self.followed, self.followed, stop))
     }
 
-    /// Asks the disk to keep what was written. Only spares the next start work.
-    pub(super) fn flush(&mut self) -> Result<(), TableError> {
+    /// Writes what has gathered, and asks the disk to keep it. Only spares the next start work.
+    pub(super) fn flush(&mut self, stop: &AtomicBool) -> Result<(), TableError> {
+        self.write(stop)?;
+        // There is a pause: what it had room for may go.
+        self.group = Group::default();
+        self.settle()
+    }
+
+    /// Asks the disk to keep what was written; what has gathered is in the journal.
+    pub(super) fn settle(&mut self) -> Result<(), TableError> {
         guard(|| {
-            self.write_batch()?;
             self.unflushed = 0;
             self.db.flush()?;
             // sled's own flush on Linux is sync_file_range, which writes neither the file's size nor the disk's
@@ -176,7 +195,7 @@ impl Table {
 
     /// Reads everything, once: every zone, by the key of its apex. Fails where that is not what was written.
     ///
-    /// Where [`Mark::begun`] is not [`Mark::done`], the zone of that commit is one that holds the commit in part.
+    /// Where [`Mark::begun`] is not [`Mark::done`], the zones hold the commits between in part.
     ///
     /// sled's own reading takes most of the time: 0.7 to 0.9 s for 1 M keys, and two threads over two halves of them 0.85
     /// to 1.1 s. So one thread reads, while this one sums the weights up and makes the zones.
@@ -187,7 +206,7 @@ impl Table {
                 .name("table".into())
                 .spawn_scoped(scope, move || guard(|| self.send_entries(&sender)))
                 .map_err(TableError::Disk)?;
-            let outcome = self.gather(&entries);
+            let outcome = self.zones(&entries);
             // So that the other thread does not wait where this one has given up.
             drop(entries);
             let read = reading.join().unwrap_or_else(|_| Err(unusable("reading it panicked")));
@@ -220,7 +239,7 @@ impl Table {
     }
 
     /// Makes zones of what the other thread reads.
-    fn gather(&self, entries: &Receiver<Vec<u8>>) -> Result<BTreeMap<Vec<u8>, LoadedZone>, TableError> {
+    fn zones(&self, entries: &Receiver<Vec<u8>>) -> Result<BTreeMap<Vec<u8>, LoadedZone>, TableError> {
         let broken = || unusable("a record does not follow the format");
         let mut zones = BTreeMap::new();
         let mut builder: Option<(Vec<u8>, Name, zone::Builder)> = None;
@@ -260,96 +279,109 @@ impl Table {
         Ok(zones)
     }
 
+    /// Writes what has gathered but for the last batch, as where it is killed.
+    #[cfg(test)]
+    pub(super) fn write_in_part(&mut self) -> Result<(), TableError> {
+        self.put_group(self.followed, &AtomicBool::new(false))
+    }
+
     /// Takes the last key away behind the checksum's back, as a fault of sled would.
     #[cfg(test)]
     pub(super) fn lose_a_record(&mut self) -> Result<(), TableError> {
         self.db.pop_max()?;
-        self.flush()
+        self.settle()
     }
 
-    /// The owner's records as they are now, to be changed.
-    fn owner(&mut self, step: Step, apex: &[u8], owner: &Key, stop: &AtomicBool) -> Result<&mut Owner, TableError> {
+    /// Gathers what a commit does to a record.
+    fn gather(
+        &mut self,
+        step: Step,
+        apex: &[u8],
+        (owner, rtype, ttl, rdata): (&Key, Rtype, Option<Ttl>, &[u8]),
+        stop: &AtomicBool,
+    ) -> Result<(), TableError> {
+        if self.group.is_full() {
+            self.write_group(self.followed, step, stop)?;
+        }
         let below = owner.as_bytes().strip_prefix(apex);
-        let below = below.ok_or(TableError::Commit(step.seq, Unreadable::Broken))?;
-        let mut key = prefix_of(apex);
-        key.extend_from_slice(below);
-        if !self.pending.contains_key(&key) {
-            self.room(step, stop)?;
-        }
-        let records = match self.pending.entry(key) {
-            Entry::Occupied(slot) => slot.into_mut(),
-            Entry::Vacant(slot) => {
-                let mut records = Owner::new();
-                if let Some(octets) = self.db.get(slot.key())? {
-                    read_value(&octets, |rtype, ttl, rdata| {
-                        records.insert((rtype, rdata.into()), ttl);
-                    })
-                    .ok_or_else(|| unusable("a record does not follow the format"))?;
-                }
-                slot.insert(Value::Owner(records))
-            }
-        };
-        match records {
-            Value::Owner(records) => Ok(records),
-            // `wipe` leaves no record's key pending, and keys of the table's own are none.
-            _ => Err(unusable("a record's key is taken")),
-        }
+        let gathered = below.and_then(|below| self.group.push([apex, &[0], below], rtype, ttl, rdata));
+        gathered.ok_or(TableError::Commit(step.seq, Unreadable::Broken))
     }
 
     /// Takes every record of a zone away, and the zone itself.
     fn wipe(&mut self, step: Step, apex: &[u8], stop: &AtomicBool) -> Result<(), TableError> {
-        self.mark.begun = step;
-        self.write_batch()?;
+        self.write_group(self.followed, self.followed, stop)?;
         let prefix = prefix_of(apex);
         loop {
-            for entry in self.db.scan_prefix(&prefix).take(BATCH - 2) {
-                self.pending.insert(entry?.0.to_vec(), Value::Gone);
-            }
-            if self.pending.is_empty() {
+            let entries: Vec<_> = self.db.scan_prefix(&prefix).take(BATCH - 2).collect::<Result<_, _>>()?;
+            if entries.is_empty() {
                 break;
             }
-            self.write_batch()?;
+            for (key, old) in &entries {
+                self.put(step, key, Some(old), None)?;
+            }
+            self.write_batch(self.followed, step)?;
             not_stopped(stop)?;
         }
-        if self.zones.remove(apex).is_some() {
-            self.pending.insert(zone_key(apex), Value::Gone);
+        if let Some(name) = self.zones.remove(apex) {
+            self.put(step, &zone_key(apex), Some(name.as_bytes()), None)?;
         }
         Ok(())
     }
 
-    /// Makes room for one more key in the batch.
-    fn room(&mut self, step: Step, stop: &AtomicBool) -> Result<(), TableError> {
-        if self.pending.len() + 1 < BATCH {
-            return Ok(());
+    /// Writes all that was gathered, owner by owner in the order of their keys, after which the table holds everything up to
+    /// the commit `done`, and `begun` in part. Before that it holds any part of all the commits that were gathered.
+    fn write_group(&mut self, done: Step, begun: Step, stop: &AtomicBool) -> Result<(), TableError> {
+        self.put_group(begun, stop)?;
+        if self.in_batch > 0 || (self.mark.done, self.mark.begun) != (done, begun) {
+            self.write_batch(done, begun)?;
         }
-        self.mark.begun = step;
-        self.write_batch()?;
-        not_stopped(stop)
+        Ok(())
     }
 
-    fn write_batch(&mut self) -> Result<(), TableError> {
-        let mut batch = sled::Batch::default();
-        self.unflushed += self.pending.len() + 1;
-        let mut mark = self.mark;
-        for (key, value) in std::mem::take(&mut self.pending) {
-            if let Some(before) = self.db.get(&key)? {
-                mark.sum = mark.sum.wrapping_sub(weight(&key, &before));
-            }
-            let octets = match value {
-                Value::Owner(owner) if owner.is_empty() => None,
-                Value::Owner(owner) => Some(value_of(&owner).ok_or_else(|| unusable("a record is over 65535 octets"))?),
-                Value::Octets(octets) => Some(octets),
-                Value::Gone => None,
-            };
-            match octets {
-                Some(octets) => {
-                    mark.sum = mark.sum.wrapping_add(weight(&key, &octets));
-                    batch.insert(key, octets);
-                }
-                None => batch.remove(key),
+    /// Writes all but the last batch of it.
+    fn put_group(&mut self, begun: Step, stop: &AtomicBool) -> Result<(), TableError> {
+        let mut group = std::mem::take(&mut self.group);
+        for (key, operations) in group.owners() {
+            let old = self.db.get(key)?;
+            let malformed = || unusable("a record does not follow the format");
+            let new = operations.upon(old.as_deref()).ok_or_else(malformed)?;
+            if new.as_deref() != old.as_deref() && self.put(begun, key, old.as_deref(), new)? {
+                not_stopped(stop)?;
             }
         }
+        group.clear();
+        self.group = group;
+        Ok(())
+    }
+
+    /// Gives a key another value, with the next batch, which belongs to the commit `begun` or to those before it. Says whether a
+    /// batch was written to make room.
+    fn put(&mut self, begun: Step, key: &[u8], old: Option<&[u8]>, new: Option<Vec<u8>>) -> Result<bool, TableError> {
+        // One place is the mark's.
+        let full = self.in_batch + 1 >= BATCH;
+        if full {
+            self.write_batch(self.mark.done, begun)?;
+        }
+        self.in_batch += 1;
+        if let Some(old) = old {
+            self.sum = self.sum.wrapping_sub(weight(key, old));
+        }
+        match new {
+            Some(new) => {
+                self.sum = self.sum.wrapping_add(weight(key, &new));
+                self.batch.insert(key, new);
+            }
+            None => self.batch.remove(key),
+        }
+        Ok(full)
+    }
+
+    fn write_batch(&mut self, done: Step, begun: Step) -> Result<(), TableError> {
+        let mark = Mark { done, begun, sum: self.sum };
+        let mut batch = std::mem::take(&mut self.batch);
         batch.insert(MARK, mark.octets());
+        self.unflushed += std::mem::take(&mut self.in_batch) + 1;
         self.db.apply_batch(batch)?;
         self.mark = mark;
         if self.unflushed >= FLUSH {

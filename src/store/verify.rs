@@ -143,8 +143,10 @@ impl Files {
             return findings.checked.push("table: it is being made from a checkpoint".into());
         }
         if mark.begun != mark.done {
-            let seq = mark.begun.seq;
-            let text = format!("table: not compared, for it holds commit {seq} in part; the next start finishes it");
+            let (first, last) = (mark.done.seq + 1, mark.begun.seq);
+            let text = format!(
+                "table: not compared, for it holds commits {first} to {last} in part; the next start finishes it"
+            );
             return findings.checked.push(text);
         }
         let zones = match self.zones_at(mark.done, mark.done.seq + 1) {

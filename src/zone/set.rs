@@ -1,5 +1,6 @@
 //! All zones of a server, and which of them a name belongs to.
 
+use super::tree::Ahead;
 use super::{Changes, Key, Zone, ZoneError, parent_of};
 use crate::wire::{Name, NameRef};
 use imbl::OrdMap;
@@ -45,9 +46,26 @@ impl ZoneSet {
     /// The names go through the tree side by side, so that they wait for memory together: at a million hosts this makes
     /// a query cheaper by 0.36 of 2.37 microseconds, its system calls included.
     pub fn prepare<'n>(&self, names: impl Iterator<Item = NameRef<'n>>) {
-        if !self.large {
-            return;
+        if self.large {
+            let ways = self.ahead(names);
+            let leaves = ways.iter().flatten().fold(0, |sum, way| sum ^ way.leaf());
+            let entries = ways.iter().flatten().fold(0, |sum, way| sum ^ way.entry());
+            // Reading is the purpose.
+            std::hint::black_box((leaves, entries));
         }
+    }
+
+    /// Prepares changes of what these names have, in the same way.
+    pub fn prepare_changes<'n>(&self, names: impl Iterator<Item = NameRef<'n>>) {
+        let mut names = names.peekable();
+        while self.large && names.peek().is_some() {
+            let ways = self.ahead(names.by_ref());
+            std::hint::black_box(ways.iter().flatten().fold(0, |sum, way| sum ^ way.all()));
+        }
+    }
+
+    /// The ways to the leaves of these names, gone side by side.
+    fn ahead<'n>(&self, names: impl Iterator<Item = NameRef<'n>>) -> [Option<Ahead<'_>>; AHEAD] {
         let mut ways = [None; AHEAD];
         for (slot, name) in ways.iter_mut().zip(names) {
             let key = super::KeyBuf::new(name);
@@ -58,10 +76,7 @@ impl ZoneSet {
         while going {
             going = ways.iter_mut().flatten().fold(false, |going, way| way.step() | going);
         }
-        let leaves = ways.iter().flatten().fold(0, |sum, way| sum ^ way.leaf());
-        let entries = ways.iter().flatten().fold(0, |sum, way| sum ^ way.entry());
-        // Reading is the purpose.
-        std::hint::black_box((leaves, entries));
+        ways
     }
 
     /// The zone of exactly this name.

@@ -34,8 +34,13 @@ enum Slot {
     #[default]
     Empty,
     Leaf(Arc<[u8]>),
-    Branch(Arc<[Slot; FAN]>),
+    Branch(Branch),
 }
+
+/// The ways of a branch. Whoever copies or drops one counts each of them: those wait for memory all at once where the counts
+/// have just been read side by side, and one after the other where not.
+#[derive(Debug, Clone)]
+struct Branch(Arc<[Slot; FAN]>);
 
 /// How many ways a branch has, and how many bits of the hash choose one.
 const FAN: usize = 16;
@@ -43,6 +48,8 @@ const FAN_BITS: u32 = 4;
 /// A leaf of more entries is split, as long as the hash has bits left: its top eight are the tags.
 const LEAF: usize = 32;
 const DEEPEST: u32 = 56 / FAN_BITS;
+/// So many octets come from memory at a time.
+const LINE: usize = 64;
 
 impl Tree {
     /// The records at exactly this key; an empty non-terminal has an empty node.
@@ -87,7 +94,7 @@ impl Tree {
 
     /// The way to a key, to be gone ahead of its lookup.
     pub(super) fn ahead(&self, key: &[u8]) -> Ahead<'_> {
-        Ahead { slot: &self.root, hash: hash(key), depth: 0 }
+        Ahead { slot: &self.root, branch: None, hash: hash(key), depth: 0 }
     }
 
     fn entry(&self, key: &[u8]) -> Option<Entry<'_>> {
@@ -99,7 +106,7 @@ impl Tree {
                 Slot::Empty => return None,
                 Slot::Leaf(leaf) => return Leaf(leaf).find(tag(hash), key).map(|(entry, _)| entry),
                 Slot::Branch(branch) => {
-                    slot = branch.get(way(hash, depth))?;
+                    slot = branch.0.get(way(hash, depth))?;
                     depth += 1;
                 }
             }
@@ -148,6 +155,8 @@ impl Tree {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ahead<'t> {
     slot: &'t Slot,
+    /// Above the slot.
+    branch: Option<&'t Branch>,
     hash: u64,
     depth: u32,
 }
@@ -157,9 +166,10 @@ impl Ahead<'_> {
     pub(super) fn step(&mut self) -> bool {
         match self.slot {
             Slot::Branch(branch) => {
-                if let Some(next) = branch.get(way(self.hash, self.depth)) {
+                if let Some(next) = branch.0.get(way(self.hash, self.depth)) {
                     self.slot = next;
                 }
+                self.branch = Some(branch);
                 self.depth += 1;
                 true
             }
@@ -183,6 +193,35 @@ impl Ahead<'_> {
         let octet = |at| leaf.get(at).copied().unwrap_or(0);
         octet(start) ^ octet(end.saturating_sub(1))
     }
+
+    /// Reads all that a change of the key will copy and count.
+    pub(super) fn all(&self) -> u8 {
+        let Slot::Leaf(leaf) = self.slot else { return 0 };
+        let counts = self.branch.map_or(0, Branch::counts);
+        let lines = leaf.iter().step_by(LINE).fold(0, |sum, octet| sum ^ octet);
+        counts.to_le_bytes()[0] ^ lines
+    }
+}
+
+impl Branch {
+    /// Reads the counts of all that is right below.
+    fn counts(&self) -> usize {
+        let counts = self.0.iter().map(|slot| match slot {
+            Slot::Empty => 0,
+            Slot::Leaf(leaf) => Arc::strong_count(leaf),
+            Slot::Branch(branch) => Arc::strong_count(&branch.0),
+        });
+        // Reading is the purpose.
+        std::hint::black_box(counts.fold(0, |sum, count| sum ^ count))
+    }
+}
+
+impl Drop for Branch {
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.0) == 1 {
+            self.counts();
+        }
+    }
 }
 
 impl Slot {
@@ -195,10 +234,13 @@ impl Slot {
                 }
             }
             Slot::Leaf(octets) => {
+                let place = Leaf(octets).find(tag(hash), key).map(|(_, index)| index);
+                if let (Some(place), Some(entry)) = (place, entry) {
+                    return leaf::replace(octets, place, entry);
+                }
                 // A reference of our own, for what replaces this slot is made of it.
                 let octets = Arc::clone(octets);
                 let leaf = Leaf(&octets);
-                let place = leaf.find(tag(hash), key).map(|(_, index)| index);
                 let kept = leaf.entries().enumerate().filter(|(index, _)| Some(*index) != place).map(|(_, kept)| kept);
                 let kept = kept.chain(entry.map(|entry| (tag(hash), entry)));
                 let count = leaf.count() + usize::from(entry.is_some()) - usize::from(place.is_some());
@@ -209,11 +251,14 @@ impl Slot {
                 };
             }
             Slot::Branch(branch) => {
-                let slots = Arc::make_mut(branch);
+                if Arc::get_mut(&mut branch.0).is_none() {
+                    branch.counts();
+                }
+                let slots = Arc::make_mut(&mut branch.0);
                 if let Some(slot) = slots.get_mut(way(hash, depth)) {
                     slot.put(depth + 1, hash, key, entry);
                 }
-                if slots.iter().all(|slot| matches!(slot, Slot::Empty)) {
+                if entry.is_none() && slots.iter().all(|slot| matches!(slot, Slot::Empty)) {
                     *self = Slot::Empty;
                 }
             }
@@ -228,7 +273,8 @@ impl Slot {
             match slot {
                 Slot::Empty => return false,
                 Slot::Branch(branch) => {
-                    let Some(next) = Arc::get_mut(branch).and_then(|slots| slots.get_mut(way(hash, depth))) else {
+                    let Some(next) = Arc::get_mut(&mut branch.0).and_then(|slots| slots.get_mut(way(hash, depth)))
+                    else {
                         return false;
                     };
                     slot = next;
@@ -252,7 +298,7 @@ impl Slot {
                 let entries = Leaf(leaf).entries().filter_map(|(_, octets)| read_entry(octets));
                 into.extend(entries.filter(|entry| !entry.node.is_empty()).map(|entry| (entry.key, entry.node)));
             }
-            Slot::Branch(branch) => branch.iter().for_each(|slot| slot.collect(into)),
+            Slot::Branch(branch) => branch.0.iter().for_each(|slot| slot.collect(into)),
         }
     }
 }
@@ -266,7 +312,7 @@ fn split<'t>(depth: u32, entries: impl Iterator<Item = (u8, &'t [u8])>) -> Slot 
             way.push((tag, octets));
         }
     }
-    Slot::Branch(Arc::new(ways.map(|entries| grown(depth + 1, entries))))
+    Slot::Branch(Branch(Arc::new(ways.map(|entries| grown(depth + 1, entries)))))
 }
 
 /// What holds these entries at a depth.
@@ -343,7 +389,7 @@ mod tests {
                         assert!(into.insert(entry.key.to_vec(), entry.below).is_none());
                     }
                 }
-                Slot::Branch(branch) => branch.iter().for_each(|slot| walk(slot, into)),
+                Slot::Branch(branch) => branch.0.iter().for_each(|slot| walk(slot, into)),
             }
         }
         let mut all = BTreeMap::new();

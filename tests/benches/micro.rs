@@ -1,4 +1,5 @@
-//! Nanoseconds of the steps that a query takes: parse, lookup, compose, and respond, which is all of them.
+//! Nanoseconds of the steps that a query takes: parse, lookup, compose, and respond, which is all of them; and of what a group
+//! of updates does to a zone that is being answered from.
 //!
 //! ```text
 //! cargo bench --bench micro                          the median of many samples, and the fastest
@@ -13,12 +14,15 @@ use dyndns::clock::Clock;
 use dyndns::query::{Peer, Transport, Verdict, View, respond};
 use dyndns::wire::{Class, Composer, Flags, Message, Name, Place, Question, Rtype, Ttl};
 use dyndns::zone::text::parse;
-use dyndns::zone::{KeyBuf, Zone};
+use dyndns::zone::{Draft, Key, KeyBuf, RrsetBuf, Zone};
 use std::hint::black_box;
 use std::sync::Arc;
 
 /// How many samples the median is of.
 const SAMPLES: usize = 25;
+
+/// How many updates share a sync, where many come at the same time.
+const GROUP: usize = 128;
 
 /// How long a sample is at least, in microseconds.
 const SAMPLE: u64 = 4000;
@@ -40,7 +44,9 @@ fn main() {
             _ => bench.filter = word,
         }
     }
-    steps(&bench, &serve(hosts), hosts);
+    let view = serve(hosts);
+    steps(&bench, &view, hosts);
+    changes(&bench, view, hosts);
 }
 
 fn steps(bench: &Bench, view: &View, hosts: usize) {
@@ -92,6 +98,30 @@ fn steps(bench: &Bench, view: &View, hosts: usize) {
             assert!(matches!(black_box(verdict), Verdict::Reply(..)));
         });
     }
+}
+
+/// Gives some hosts another address each, in a zone whose last state is still read, and publishes it.
+fn changes(bench: &Bench, mut view: View, hosts: usize) {
+    bench.run(&format!("change {GROUP} hosts"), |turn| {
+        let mut zones = view.zones.clone();
+        let names: Vec<Name> = (turn * GROUP..(turn + 1) * GROUP)
+            .map(|index| Name::parse(&format!("host-{}.bench.example", index * 7919 % hosts)).unwrap())
+            .collect();
+        zones.prepare_changes(names.iter().map(Into::into));
+        for (index, name) in names.iter().enumerate() {
+            let owner = Key::new(name);
+            let [.., a, b, c] = (turn * GROUP + index + 1).to_be_bytes();
+            let zone = zones.iter().next().unwrap();
+            let mut draft = Draft::new(zone);
+            let address = RrsetBuf::one(Rtype::A, Ttl::new(300), &[192, a, b, c]);
+            let node = draft.node(owner.as_bytes()).with(address.as_rrset());
+            draft.set(&owner, node);
+            let changes = draft.finish();
+            let apex = *zone.apex();
+            zones.change(&apex, &changes).unwrap();
+        }
+        view.zones = zones;
+    });
 }
 
 /// What is run, and how.

@@ -1,6 +1,6 @@
 //! The table against the zones as they should be.
 
-use super::super::row::{owners, value_of};
+use super::super::row::{owners, rows_of, value_of};
 use super::super::start::Zones;
 use super::{MARK, Table, TableError, guard, prefix_of, unusable, weight};
 use crate::wire::Name;
@@ -95,7 +95,7 @@ impl Table {
             }
             match next.take_if(|(expected, _)| *expected == owner) {
                 Some((_, records)) => {
-                    if value_of(&records).as_deref() != Some(&*value) {
+                    if value_of(rows_of(&records)).as_deref() != Some(&*value) {
                         compared.differs(|| format!("it has other records of {}", plain(&owner)));
                     }
                     next = expected.next();

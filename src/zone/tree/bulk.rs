@@ -1,7 +1,8 @@
 //! A tree made in one go of entries in key order: each leaf is packed once, where [`Tree::set`] would pack it at each
 //! of its entries.
 
-use super::{FAN, Node, Slot, Tree, grown, hash, is_wildcard, pack_entry, tag, way};
+use super::{Branch, FAN, Node, Slot, Tree, grown, hash, is_wildcard, pack_entry, tag, way};
+use std::sync::Arc;
 
 /// Gathers the entries of a tree. While the last key and its ancestors are open, what is below them may still come.
 #[derive(Debug, Default)]
@@ -75,7 +76,7 @@ impl Bulk {
                 grown(0, all.collect())
             }
             // Each way's octets go as soon as its leaves are made.
-            _ => Slot::Branch(ways.map(|way| grown(1, entries(&way).collect())).into()),
+            _ => Slot::Branch(Branch(Arc::new(ways.map(|way| grown(1, entries(&way).collect()))))),
         };
         tree
     }

@@ -123,6 +123,20 @@ impl<'t> Leaf<'t> {
     }
 }
 
+/// Puts an entry in the place of another of the same key. Where it is as long, as most are that replace one, a leaf that no
+/// other tree shares is changed in place, and another is copied as it is.
+pub(super) fn replace(leaf: &mut Arc<[u8]>, place: usize, entry: &[u8]) {
+    let bounds = Leaf(leaf).bounds(place);
+    if let Some((start, end)) = bounds.filter(|(start, end)| end - start == entry.len()) {
+        if let Some(octets) = Arc::make_mut(leaf).get_mut(start..end) {
+            octets.copy_from_slice(entry);
+        }
+        return;
+    }
+    let entries = Leaf(leaf).entries().enumerate();
+    *leaf = Leaf::pack(entries.map(|(index, (tag, kept))| (tag, if index == place { entry } else { kept })));
+}
+
 pub(super) fn pack_entry(key: &[u8], below: u32, node: Node<'_>) -> Vec<u8> {
     let mut octets = Vec::with_capacity(ENTRY_HEAD + key.len() + node.as_bytes().len());
     octets.extend_from_slice(&below.to_le_bytes());
