@@ -510,6 +510,7 @@ mod tests {
         });
         // Half of the way makes it news again.
         let half = BEHIND as u64 / 2;
+        follower.shared.state().waiting = MANY;
         follower.shared.work(half + 2, true, false);
         assert_eq!(follower.shared.state().overloaded, None);
     }
