@@ -10,7 +10,6 @@ pub mod notify;
 pub mod pid_file;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod pktinfo;
-pub mod priority;
 
 /// How datagrams are best received and sent here.
 #[cfg(any(target_os = "linux", target_os = "android"))]
