@@ -26,7 +26,6 @@ fn kernel() -> PathBuf {
 }
 
 #[test]
-#[ignore = "it boots a machine without KVM, which takes minutes; scripts/test runs it"]
 fn the_agent_the_update_and_the_mesh_run_by_their_units_as_the_readme_says_under_qemu() {
     let kernel = kernel();
     let place = tempfile::tempdir().unwrap();
