@@ -401,7 +401,7 @@ pub(super) const GRANT_OPTIONS: &[Setting<GrantSettings>] = &[
                 return Err(field.fault(format!("{meta} is never data in a zone; leave it out")));
             }
             grant.types = match types.as_slice() {
-                [] => None,
+                [] => return Err(field.fault("no type at all; name some, or leave the line out for all".to_string())),
                 types if types.contains(&Rtype::ANY) => Some(Types::Every),
                 types => Some(Types::Only(types.to_vec())),
             };

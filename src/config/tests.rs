@@ -499,6 +499,8 @@ fn a_grant_that_cannot_be_meant_is_an_error() {
         ("key = \"k\", rule = \"any\"", "rule: unknown word any; write one of name, subdomain, zonesub, self"),
         ("key = \"k\", rule = \"zonesub\", types = [\"AAAAA\"]", "types: unknown record type AAAAA"),
         ("key = \"k\", rule = \"zonesub\", types = [\"AXFR\"]", "types: AXFR is never data in a zone"),
+        // Once it gave every type.
+        ("key = \"k\", rule = \"zonesub\", types = []", "types: no type at all; name some, or leave the line out"),
     ] {
         let text = format!(
             "[[key]]\nname = \"k\"\nsecret = \"{SECRET}\"\n[[zone]]\nname = \"home.example\"\ngrants = [\n{{ {grant} }} ]\n"
@@ -570,6 +572,14 @@ fn a_zone_file_gives_its_records_or_says_where_it_is_wrong() {
     assert_eq!(ZoneConfig { apex: name("n.example"), file: None }.records().unwrap().len(), 2);
     let moved = read_zone_file(&place.path("zones/a.example.zone"), Some(name("a.example")));
     assert_eq!(moved.unwrap().apex, name("a.example"));
+}
+
+/// Once it was read until the memory was used up.
+#[test]
+fn a_zone_file_that_never_ends_is_an_error() {
+    let error = read_zone_file(Path::new("/dev/zero"), Some(name("home.example"))).unwrap_err();
+    assert_eq!(error.to_string(), "/dev/zero: over 64 MiB and no file; save it to a file first");
+    assert!(zone_file::fingerprint(Path::new("/dev/zero")).is_err());
 }
 
 #[test]

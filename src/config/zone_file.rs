@@ -7,8 +7,8 @@ use crate::zone::text::{ParsedZone, ZoneFileError, parse};
 use crate::zone::{Record, seed};
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// Everything that is wrong with a zone file: at least one error. Displays as the first.
@@ -36,7 +36,7 @@ impl ZoneConfig {
 /// What tells one state of a zone file from another: the SHA-256 of its text, in hexadecimal. What it includes does
 /// not count.
 pub fn fingerprint(path: &Path) -> io::Result<String> {
-    let text = fs::read(path)?;
+    let text = read_octets(path)?;
     Ok(Sha256::digest(text).iter().map(|octet| format!("{octet:02x}")).collect())
 }
 
@@ -67,7 +67,7 @@ pub fn read_zone_file(path: &Path, apex: Option<Name>) -> Result<ParsedZone, Zon
 /// The text of a file; its error names the line where it stops being text.
 fn read_text(path: &Path, file: &str) -> Result<String, ZoneFileError> {
     let fault = |line, what| ZoneFileError { file: file.to_string(), line, what };
-    let octets = fs::read(path).map_err(|error| fault(None, io_text(&error)))?;
+    let octets = read_octets(path).map_err(|error| fault(None, io_text(&error)))?;
     String::from_utf8(octets).map_err(|error| {
         let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         let line = before.filter(|octet| **octet == b'\n').count() + 1;
@@ -76,6 +76,19 @@ fn read_text(path: &Path, file: &str) -> Result<String, ZoneFileError> {
             "not UTF-8 text; save the file as UTF-8, or write the octet as \\DDD".to_string(),
         )
     })
+}
+
+/// All of a file, or of what comes through a pipe; `/dev/zero` never ends.
+fn read_octets(path: &Path) -> io::Result<Vec<u8>> {
+    const LONGEST: u64 = 64 << 20;
+    let mut file = File::open(path)?;
+    let mut octets = Vec::new();
+    if file.metadata()?.is_file() {
+        file.read_to_end(&mut octets)?;
+    } else if u64::try_from(file.take(LONGEST).read_to_end(&mut octets)?).is_ok_and(|length| length >= LONGEST) {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "over 64 MiB and no file; save it to a file first"));
+    }
+    Ok(octets)
 }
 
 impl fmt::Display for ZoneFileErrors {

@@ -33,13 +33,7 @@ impl<'b> Reply<'b> {
         };
         let flags = message.header.flags.reply(Rcode::NOERROR);
         let mut composer = Composer::new(buffer, limit, message.header.id, flags)?;
-        let edns = message.edns.map(|theirs| Edns {
-            udp_size: limits.udp_size,
-            version: 0,
-            extended_rcode: 0,
-            // RFC 3225 section 3: the bit is copied.
-            dnssec_ok: theirs.dnssec_ok,
-        });
+        let edns = message.edns.map(|theirs| theirs.reply(limits.udp_size));
         let reserved = signature + if edns.is_some() { Edns::LEN } else { 0 };
         composer.reserve(reserved);
         // Of several questions none is answered, and none is repeated.

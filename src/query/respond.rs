@@ -1,7 +1,7 @@
 //! The one door for messages: what each is, and the answer if it is a query.
 
 use super::answer::{Outcome, answer};
-use super::reply::{Reply, refuse, reject, signed};
+use super::reply::{Reply, refuse, reject, reply_with, signed};
 use super::whoami::whoami;
 use super::{Peer, View};
 use crate::tsig;
@@ -85,18 +85,26 @@ pub fn respond(view: &View, peer: Peer, now: u64, bytes: &[u8], buffer: &mut [u8
     if header.flags.has(Flags::QR) {
         return Verdict::Drop(Reason::IsResponse);
     }
-    let stop = |rcode, reason, buffer: &mut [u8]| match refuse(bytes, rcode, buffer) {
-        Some(len) => Verdict::Reply(len, reason),
-        None => Verdict::Drop(Reason::NoRoom),
-    };
     match header.flags.opcode() {
         Opcode::QUERY => {}
         Opcode::UPDATE => return Verdict::Update,
-        _ => return stop(Rcode::NOTIMP, Reason::NotImplemented, buffer),
+        _ => {
+            // What of the message has the form of a query goes back with the code, as Knot does it: question and OPT.
+            let len = match Message::parse(bytes) {
+                Ok(message) => reply_with(&message, &view.limits, peer.transport, None, Rcode::NOTIMP, buffer, now),
+                Err(_) => refuse(bytes, Rcode::NOTIMP, buffer),
+            };
+            return len.map_or(Verdict::Drop(Reason::NoRoom), |len| Verdict::Reply(len, Reason::NotImplemented));
+        }
     }
     let message = match Message::parse(bytes) {
         Ok(message) => message,
-        Err(_) => return stop(Rcode::FORMERR, Reason::Malformed, buffer),
+        Err(_) => {
+            return match refuse(bytes, Rcode::FORMERR, buffer) {
+                Some(len) => Verdict::Reply(len, Reason::Malformed),
+                None => Verdict::Drop(Reason::NoRoom),
+            };
+        }
     };
     let question = message.question.filter(|_| header.counts[0] == 1);
     if question.is_some_and(|question| matches!(question.rtype, Rtype::AXFR | Rtype::IXFR)) {
@@ -151,7 +159,7 @@ fn fill(
     if message.header.counts[1] != 0 || message.header.counts[2] != 0 {
         return stop(Rcode::FORMERR, Reason::Malformed);
     }
-    if message.edns.is_some_and(|edns| edns.version != 0) {
+    if message.is_of_unknown_edns() {
         return stop(Rcode::BADVERS, Reason::BadVersion);
     }
     match question.rtype {

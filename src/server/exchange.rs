@@ -6,9 +6,10 @@ use super::writer::{Applied, Entrance, Queue, Request};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::query::{Limits, Peer, Verdict, View, refuse, reject, reply_with, respond};
+use crate::transfer::{Axfr, Piece};
 use crate::tsig::{self, Signer};
 use crate::update::{Refusal, UpdateMessage};
-use crate::wire::{Message, Name, Rcode};
+use crate::wire::{Class, Edns, Message, Name, Rcode, Rtype};
 use crate::zone::Zone;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -46,7 +47,16 @@ pub(crate) struct Admitted {
 /// A transfer that may go on.
 pub(crate) struct Granted {
     pub(crate) zone: Arc<Zone>,
+    /// What the first message is to say of EDNS.
+    pub(crate) edns: Option<Edns>,
     pub(crate) signer: Option<Signer>,
+}
+
+/// How much the answer to a transfer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    OneMessage,
+    Stream,
 }
 
 /// The largest message (RFC 1035 section 4.2.2).
@@ -69,10 +79,27 @@ impl Exchange {
         }
     }
 
-    /// Decides on a transfer over TCP. `Err` holds the length of the refusal, where there is one.
-    ///
-    /// A zone is given to whoever may change something in it, by a signed request.
+    /// Decides on a transfer by a stream. `Err` holds the length of the refusal, where there is one.
     pub(crate) fn transfer(&self, peer: Peer, bytes: &[u8], buffer: &mut [u8]) -> Result<Granted, Option<usize>> {
+        self.grant(peer, Answer::Stream, bytes, buffer)
+    }
+
+    /// Answers a request for a transfer where one message has to do: an IXFR by the newest SOA alone, which tells the
+    /// asker whether to come again over TCP (RFC 1995 section 2), an AXFR not at all (RFC 5936 section 4.2).
+    pub(crate) fn transfer_in_one(&self, peer: Peer, bytes: &[u8], buffer: &mut [u8]) -> Option<usize> {
+        match self.grant(peer, Answer::OneMessage, bytes, buffer) {
+            Ok(Granted { zone, edns, signer }) => {
+                match Axfr::newest(&zone, Message::parse(bytes).ok()?, edns, signer).next(buffer, self.clock.now()) {
+                    Piece::Message(len) => Some(len),
+                    Piece::Done | Piece::Stuck => None,
+                }
+            }
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// A zone is given to whoever may change something in it, by a signed request.
+    fn grant(&self, peer: Peer, answer: Answer, bytes: &[u8], buffer: &mut [u8]) -> Result<Granted, Option<usize>> {
         let view = self.published.view();
         let now = self.clock.now();
         let Ok(message) = Message::parse(bytes) else { return Err(refuse(bytes, Rcode::FORMERR, buffer)) };
@@ -88,12 +115,23 @@ impl Exchange {
             None => None,
         };
         let key = verified.as_ref().map(|verified| verified.key().name);
-        let reason = match (view.zones.zone(question.name), key) {
-            (None, _) => "the zone is not served here",
+        let edns = message.edns.map(|theirs| theirs.reply(view.limits.udp_size));
+        let zone = view.zones.zone(question.name).filter(|_| question.class == Class::IN);
+        let mut rcode = Rcode::REFUSED;
+        let reason = match (zone, key) {
+            _ if message.is_of_unknown_edns() => {
+                rcode = Rcode::BADVERS;
+                "its version of EDNS is not known here"
+            }
+            _ if answer == Answer::OneMessage && question.rtype == Rtype::AXFR => "whole zones go over TCP or TLS only",
+            (None, _) => {
+                rcode = Rcode::NOTAUTH;
+                "the zone is not served here"
+            }
             (_, None) => "the request is not signed; sign it with a key that may change something in the zone",
             (Some(zone), Some(key)) if self.published.rights().policy(zone.apex()).knows(&key) => {
                 tracing::info!(zone = %zone.apex(), key = %format_args!("{key:#}"), source = %peer.address.ip(), "transfer granted");
-                return Ok(Granted { zone: Arc::clone(zone), signer: verified.map(|verified| verified.signer) });
+                return Ok(Granted { zone: Arc::clone(zone), edns, signer: verified.map(|verified| verified.signer) });
             }
             (Some(_), Some(_)) => "the key may change nothing in the zone",
         };
@@ -101,7 +139,6 @@ impl Exchange {
             let key = key.map_or("-".to_string(), |key| format!("{key:#}"));
             tracing::warn!(zone = %question.name, %key, source = %peer.address.ip(), "transfer refused: {reason}");
         }
-        let rcode = if view.zones.zone(question.name).is_none() { Rcode::NOTAUTH } else { Rcode::REFUSED };
         let signer = verified.as_mut().map(|verified| &mut verified.signer);
         Err(reply_with(&message, &view.limits, peer.transport, signer, rcode, buffer, now))
     }
@@ -136,6 +173,11 @@ impl Exchange {
             }
         };
         let key = verified.key().name;
+        if message.is_of_unknown_edns() {
+            self.metrics.count_refusal(Rcode::BADVERS);
+            let signer = Some(&mut verified.signer);
+            return Err(reply_with(&message, limits, peer.transport, signer, Rcode::BADVERS, buffer, now));
+        }
         match UpdateMessage::read(&message) {
             Ok(update) => Ok(Admitted { update, key, signer: verified.signer }),
             Err(refusal) => {

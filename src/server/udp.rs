@@ -8,10 +8,9 @@
 use super::exchange::{Admitted, Exchange};
 use super::writer::{Applied, Entrance, Request};
 use crate::metrics::Tally;
-use crate::query::{Peer, Transport, Verdict, prepare, refuse, respond};
+use crate::query::{Peer, Transport, Verdict, prepare, respond};
 use crate::sys::datagrams::{ANSWER, Datagrams, Way};
 use crate::update::Refusal;
-use crate::wire::Rcode;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroUsize;
@@ -132,8 +131,7 @@ impl<D: Datagrams> Worker<D> {
                     self.tally.count(reason);
                     None
                 }
-                // RFC 5936 section 4.2: whole zones go over TCP only.
-                Verdict::Transfer => refuse(slot.datagram, Rcode::REFUSED, slot.room),
+                Verdict::Transfer => exchange.transfer_in_one(peer, slot.datagram, slot.room),
                 Verdict::Update => match exchange.admit(peer, slot.datagram, slot.room) {
                     Ok(admitted) => {
                         let update = Update { peer, way: slot.way, message: slot.datagram.to_vec(), admitted };

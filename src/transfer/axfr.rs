@@ -2,7 +2,7 @@
 
 use crate::tsig::Signer;
 use crate::wire::rdata::{self, Soa};
-use crate::wire::{Class, Composer, Flags, Full, Message, Name, Place, Rcode, Rtype, Section};
+use crate::wire::{Class, Composer, Edns, Flags, Full, Message, Name, Place, Rcode, Rtype, Section};
 use crate::zone::{Record, Serial, Zone};
 use std::iter::Peekable;
 
@@ -12,10 +12,13 @@ use std::iter::Peekable;
 /// sections 2 and 4).
 pub struct Axfr<'z> {
     message: Message<'z>,
-    records: Peekable<Box<dyn Iterator<Item = Record> + Send + 'z>>,
+    edns: Option<Edns>,
+    records: Peekable<Records<'z>>,
     signer: Option<Signer>,
     first: bool,
 }
+
+type Records<'z> = Box<dyn Iterator<Item = Record> + Send + 'z>;
 
 /// What became of one step of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,15 +32,25 @@ pub enum Piece {
 }
 
 impl<'z> Axfr<'z> {
-    /// A transfer of `zone`, asked for by `message`; signed where the request was.
-    pub fn new(zone: &'z Zone, message: Message<'z>, signer: Option<Signer>) -> Axfr<'z> {
+    /// A transfer of `zone`, asked for by `message`; signed where the request was. `edns` is what the first message says of
+    /// it (RFC 5936 section 2.2.5).
+    pub fn new(zone: &'z Zone, message: Message<'z>, edns: Option<Edns>, signer: Option<Signer>) -> Axfr<'z> {
+        if held_serial(&message).is_some_and(|held| !zone.serial().is_after(held)) {
+            return Axfr::newest(zone, message, edns, signer);
+        }
         let soa = move || zone.soa_record().into_iter();
         let is_soa = |record: &Record| record.rtype == Rtype::SOA && record.owner == *zone.apex_key();
         let others = zone.records().filter(move |record| !is_soa(record));
-        let is_current = held_serial(&message).is_some_and(|held| !zone.serial().is_after(held));
-        let records: Box<dyn Iterator<Item = Record> + Send + 'z> =
-            if is_current { Box::new(soa()) } else { Box::new(soa().chain(others).chain(soa())) };
-        Axfr { message, records: records.peekable(), signer, first: true }
+        Axfr::of(Box::new(soa().chain(others).chain(soa())), message, edns, signer)
+    }
+
+    /// The SOA alone.
+    pub fn newest(zone: &'z Zone, message: Message<'z>, edns: Option<Edns>, signer: Option<Signer>) -> Axfr<'z> {
+        Axfr::of(Box::new(zone.soa_record().into_iter()), message, edns, signer)
+    }
+
+    fn of(records: Records<'z>, message: Message<'z>, edns: Option<Edns>, signer: Option<Signer>) -> Axfr<'z> {
+        Axfr { message, edns, records: records.peekable(), signer, first: true }
     }
 
     /// Writes the next message, as full as it can be.
@@ -55,7 +68,9 @@ impl<'z> Axfr<'z> {
         let header = self.message.header;
         let flags = header.flags.reply(Rcode::NOERROR).with(Flags::AA);
         let mut composer = Composer::new(buffer, usize::from(u16::MAX), header.id, flags).ok()?;
-        composer.reserve(self.signer.as_ref().map_or(0, Signer::reserve));
+        let edns = self.edns.filter(|_| self.first);
+        let reserved = self.signer.as_ref().map_or(0, Signer::reserve) + edns.map_or(0, |_| Edns::LEN);
+        composer.reserve(reserved);
         // RFC 5936 section 2.2.1: the first message has the question, the others need not.
         if let Some(question) = self.message.question.filter(|_| self.first) {
             composer.question(question).ok()?;
@@ -73,6 +88,10 @@ impl<'z> Axfr<'z> {
             return None;
         }
         self.first = false;
+        composer.release(reserved);
+        if let Some(edns) = edns {
+            composer.edns(edns).ok()?;
+        }
         let len = composer.finish();
         match &mut self.signer {
             // RFC 8945 section 5.3.1: the signer remembers the MAC of the message before.
@@ -116,7 +135,7 @@ mod tests {
         let mut composer = Composer::new(&mut request, 512, 9, Flags(0)).unwrap();
         composer.question(&Question { name: apex, rtype: Rtype::AXFR, class: Class::IN }).unwrap();
         let len = composer.finish();
-        let mut axfr = Axfr::new(&zone, Message::parse(&request[..len]).unwrap(), None);
+        let mut axfr = Axfr::new(&zone, Message::parse(&request[..len]).unwrap(), None, None);
         let mut types = Vec::new();
         let mut messages = 0;
         let mut buffer = vec![0; 65_535];

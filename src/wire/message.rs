@@ -84,7 +84,8 @@ pub enum Malformed {
     Name(NameError),
     /// Octets after the last record.
     Trailing,
-    /// OPT twice, outside the additional section, or not at the root (RFC 6891 section 6.1.1).
+    /// OPT twice, outside the additional section, not at the root (RFC 6891 section 6.1.1), or with data that is no row of
+    /// options (section 6.1.2).
     Opt,
     /// TSIG twice, or not the last record of the additional section (RFC 8945 section 5.1).
     Tsig,
@@ -116,7 +117,8 @@ impl<'a> Message<'a> {
             match fields.rtype {
                 Rtype::OPT => {
                     // The root is one octet long.
-                    if index < before || message.edns.is_some() || owner_len != 1 {
+                    let options = bytes.get(fields.rdata_at..end).unwrap_or_default();
+                    if index < before || message.edns.is_some() || owner_len != 1 || !are_options(options) {
                         return Err(Malformed::Opt);
                     }
                     message.edns = Some(Edns::read(&fields));
@@ -135,6 +137,11 @@ impl<'a> Message<'a> {
             return Err(Malformed::Trailing);
         }
         Ok(message)
+    }
+
+    /// Whether it is of a version of EDNS that we do not know, to be answered BADVERS (RFC 6891 section 6.1.3).
+    pub fn is_of_unknown_edns(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.version != 0)
     }
 
     /// The records of one section in order, OPT and TSIG among them.
@@ -225,6 +232,12 @@ impl Edns {
         Edns { udp_size: fields.class.0, version, extended_rcode, dnssec_ok: flags & 0x80 != 0 }
     }
 
+    /// What a reply to a request with this says of us, who take UDP messages of so many octets.
+    pub fn reply(self, udp_size: u16) -> Edns {
+        // RFC 3225 section 3: the bit is copied.
+        Edns { udp_size, version: 0, extended_rcode: 0, dnssec_ok: self.dnssec_ok }
+    }
+
     /// The OPT record, without options (RFC 6891 section 6.1.2).
     pub fn to_bytes(self) -> [u8; Edns::LEN] {
         let [size_high, size_low] = self.udp_size.to_be_bytes();
@@ -234,6 +247,15 @@ impl Edns {
 
     /// The length of an OPT record without options.
     pub const LEN: usize = 11;
+}
+
+/// Whether octets are options, each a code, a length and so many octets (RFC 6891 section 6.1.2).
+fn are_options(mut octets: &[u8]) -> bool {
+    while let [_, _, high, low, rest @ ..] = octets {
+        let Some(after) = rest.get(usize::from(u16::from_be_bytes([*high, *low]))..) else { return false };
+        octets = after;
+    }
+    octets.is_empty()
 }
 
 fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Malformed> {
@@ -246,7 +268,7 @@ impl std::fmt::Display for Malformed {
             Malformed::Short => f.write_str("the message is shorter than its counts and lengths say"),
             Malformed::Name(error) => write!(f, "{error}"),
             Malformed::Trailing => f.write_str("there are octets after the last record"),
-            Malformed::Opt => f.write_str("an OPT record stands where it must not, or twice"),
+            Malformed::Opt => f.write_str("an OPT record is broken, stands where it must not, or twice"),
             Malformed::Tsig => f.write_str("a TSIG record stands where it must not, or twice"),
         }
     }
@@ -287,6 +309,10 @@ mod tests {
         assert_eq!(error([0, 0, 0, 2], &[OPT, OPT]), Malformed::Opt);
         assert_eq!(error([0, 1, 0, 0], &[OPT]), Malformed::Opt);
         assert_eq!(error([0, 0, 0, 1], &[b"\x01a\0\0\x29\x04\xd0\0\0\0\0\0\0"]), Malformed::Opt);
+        // Data that ends in an option's length, or before its end.
+        assert_eq!(error([0, 0, 0, 1], &[b"\0\0\x29\x04\xd0\0\0\0\0\0\x03\0\x0a\0"]), Malformed::Opt);
+        assert_eq!(error([0, 0, 0, 1], &[b"\0\0\x29\x04\xd0\0\0\0\0\0\x05\0\x0a\0\x02a"]), Malformed::Opt);
+        assert!(Message::parse(&message([0, 0, 0, 1], b"\0\0\x29\x04\xd0\0\0\0\0\0\x05\0\x0a\0\x01a")).is_ok());
         assert_eq!(error([0, 0, 0, 2], &[TSIG, OPT]), Malformed::Tsig);
         assert_eq!(error([0, 0, 0, 2], &[TSIG, TSIG]), Malformed::Tsig);
         assert_eq!(error([0, 1, 0, 0], &[TSIG]), Malformed::Tsig);

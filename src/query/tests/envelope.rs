@@ -82,7 +82,11 @@ fn other_opcodes_are_not_implemented_and_updates_and_transfers_are_named() {
     for opcode in [1u8, 2, 3, 4, 6, 7, 15] {
         let mut bytes = raw([1, 0, 0, 0], &[ASK]);
         bytes[2] = opcode << 3 | 1;
-        assert_eq!(reply(&view, Transport::Udp, &bytes), [0x12, 0x34, 0x81 | opcode << 3, 4, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let header = |questions| [0x12, 0x34, 0x81 | opcode << 3, 4, 0, questions, 0, 0, 0, 0, 0, 0];
+        assert_eq!(reply(&view, Transport::Udp, &bytes), [&header(1)[..], ASK].concat());
+        // What has another form than a query's is answered all the same.
+        bytes.push(0);
+        assert_eq!(reply(&view, Transport::Udp, &bytes), header(0));
     }
     let mut update = raw([1, 0, 0, 0], &[ASK]);
     update[2] = 5 << 3;

@@ -2,10 +2,9 @@
 
 use super::dot::handshake;
 use super::{AT_ONCE, LAST_WORD};
-use crate::query::{Peer, refuse};
+use crate::query::Peer;
 use crate::server::exchange::{MESSAGE, Step};
 use crate::server::tcp::{Service, accept};
-use crate::wire::Rcode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -162,7 +161,7 @@ async fn respond(message: &[u8], method: &Method, peer: Peer, service: &Service)
         Step::Update if *method == Method::GET => return Err(StatusCode::METHOD_NOT_ALLOWED),
         Step::Update => service.exchange.update(peer, message, &mut buffer).await,
         // RFC 8484 has one message for an answer; a zone may take several.
-        Step::Transfer => refuse(message, Rcode::REFUSED, &mut buffer),
+        Step::Transfer => service.exchange.transfer_in_one(peer, message, &mut buffer),
     };
     let answer = answer.and_then(|len| buffer.get(..len)).ok_or(StatusCode::BAD_REQUEST)?;
     Ok(Bytes::copy_from_slice(answer))

@@ -217,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut room = vec![0; MESSAGE];
         match self.service.exchange.transfer(self.peer, message, &mut room) {
             Ok(granted) => {
-                let mut axfr = Axfr::new(&granted.zone, Message::parse(message).ok()?, granted.signer);
+                let mut axfr = Axfr::new(&granted.zone, Message::parse(message).ok()?, granted.edns, granted.signer);
                 loop {
                     match axfr.next(&mut room, self.service.exchange.clock.now()) {
                         Piece::Message(len) => self.gather(room.get(..len)?)?,

@@ -10,7 +10,7 @@ use crate::server::writer::Writer;
 use crate::store::MemoryStore;
 use crate::sys::datagrams::Single;
 use crate::update::policy::Rights;
-use crate::wire::{Name, Rtype};
+use crate::wire::{Name, Rcode, Rtype};
 use crate::zone::{Zone, seed};
 use tokio::runtime::Runtime;
 

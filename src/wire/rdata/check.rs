@@ -34,6 +34,7 @@ impl Field {
             Field::Hip => hip(rest),
             Field::Prefixes => prefixes(rest),
             Field::Location => location(rest),
+            Field::Digest(lengths) => digest(before, rest, lengths),
             Field::A6 => a6(rest),
         }
     }
@@ -105,18 +106,34 @@ fn gateway(before: &[u8], rest: &[u8]) -> Result<usize, Fault> {
     }
 }
 
+/// How many octets the digest of a DS (RFC 4034 section 5.1.4, RFC 4509, RFC 5933, RFC 6605) or the fingerprint of an
+/// SSHFP (RFC 4255 section 3.1.2, RFC 6594) has, where its kind is known. Servers that check it take no transfer of a
+/// zone that holds another.
+fn digest(before: &[u8], rest: &[u8], lengths: &[(u8, usize)]) -> Result<usize, Fault> {
+    let kind = before.last().ok_or(Fault::Short)?;
+    let length = lengths.iter().find(|(known, _)| known == kind).map(|(_, length)| *length);
+    valid(length.is_none_or(|length| length == rest.len()), rest.len(), "a digest that is not as long as its kind")?;
+    fixed(rest, 1).map(|_| rest.len())
+}
+
 /// RFC 9460 section 2.2: keys ascend strictly; sections 7 and 8 say what the known ones hold.
 fn params(rest: &[u8]) -> Result<usize, Fault> {
     let mut params = rest;
     let mut lowest = 0u32;
+    // Keys that must be there (section 8); `mandatory` comes first, for its number is 0, and names them in order.
+    let mut wanted: &[u8] = &[];
     while let [key_high, key_low, high, low, after @ ..] = params {
         let key = u16::from_be_bytes([*key_high, *key_low]);
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         let (value, after) = after.split_at_checked(length).ok_or(Fault::Short)?;
         valid(u32::from(key) >= lowest, 0, "service parameters out of order")?;
         lowest = u32::from(key) + 1;
+        wanted = wanted.strip_prefix(&key.to_be_bytes()).unwrap_or(wanted);
         let holds = match key {
-            0 => mandatory(value),
+            0 => {
+                wanted = value;
+                mandatory(value)
+            }
             1 => strings(value).is_ok() && !has_empty_string(value),
             2 => value.is_empty(),
             3 => length == 2,
@@ -127,6 +144,7 @@ fn params(rest: &[u8]) -> Result<usize, Fault> {
         valid(holds, 0, "a malformed service parameter")?;
         params = after;
     }
+    valid(wanted.is_empty(), 0, "a mandatory service parameter that is not there")?;
     if params.is_empty() { Ok(rest.len()) } else { Err(Fault::Short) }
 }
 
@@ -182,12 +200,27 @@ fn prefixes(rest: &[u8]) -> Result<usize, Fault> {
     if items.is_empty() { Ok(rest.len()) } else { Err(Fault::Short) }
 }
 
-/// RFC 1876 section 2: version 0 has 16 octets; of other versions only the first octet is known.
+/// RFC 1876 section 2: version 0 has 16 octets, sizes as two decimal digits and angles within the globe; of other
+/// versions only the first octet is known.
 fn location(rest: &[u8]) -> Result<usize, Fault> {
-    match rest.first().ok_or(Fault::Short)? {
-        0 => fixed(rest, 16),
-        _ => Ok(rest.len()),
+    let &[version, size, horizontal, vertical, ref places @ ..] = rest else {
+        return match rest.first().ok_or(Fault::Short)? {
+            0 => Err(Fault::Short),
+            _ => Ok(rest.len()),
+        };
+    };
+    if version != 0 {
+        return Ok(rest.len());
     }
+    let decimal = |octet: u8| octet >> 4 <= 9 && octet & 0x0F <= 9;
+    // Angles are in thousandths of a second of arc, counted from 2^31.
+    let within = |octets: Option<&[u8; 4]>, degrees: u32| {
+        octets.is_some_and(|octets| u32::from_be_bytes(*octets).abs_diff(1 << 31) <= degrees * 3_600_000)
+    };
+    fixed(places, 12)?;
+    let (angles, _) = places.as_chunks::<4>();
+    let sizes = [size, horizontal, vertical].into_iter().all(decimal);
+    valid(sizes && within(angles.first(), 90) && within(angles.get(1), 180), 16, "a place that is not on the globe")
 }
 
 /// RFC 2874 section 3.1: the suffix has as many octets as the bits after the prefix fill.

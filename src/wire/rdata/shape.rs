@@ -65,6 +65,9 @@ pub(crate) enum Field {
     Tag,
     /// All that is left, at least so many octets, written as hexadecimal digits.
     Hex(usize),
+    /// All that is left, written as hexadecimal digits: at least one octet, and of the kinds that are listed here, which
+    /// the octet before it tells, so many.
+    Digest(&'static [(u8, usize)]),
     /// All that is left, at least so many octets, written as base64.
     Base64(usize),
     /// A length octet and as many octets, written as hexadecimal digits or `-` (RFC 5155 section 3.3).
@@ -101,7 +104,7 @@ pub(crate) fn shape(rtype: Rtype) -> Shape {
     use Field::*;
     use Names::*;
     const KEY: &[Field] = &[U16, U8, Algorithm, Base64(0)];
-    const DIGEST: &[Field] = &[U16, Algorithm, U8, Hex(1)];
+    const DIGEST: &[Field] = &[U16, Algorithm, U8, Digest(&[(1, 20), (2, 32), (3, 32), (4, 48)])];
     const SIGNATURE: &[Field] = &[Type, Algorithm, U8, Seconds, Time, Time, U16, Name, Base64(1)];
     let (names, fields): (Names, &'static [Field]) = match rtype {
         Rtype::A => (Opaque, &[Ipv4]),
@@ -139,7 +142,7 @@ pub(crate) fn shape(rtype: Rtype) -> Shape {
         Rtype::CERT => (Opaque, &[CertificateType, U16, Algorithm, Base64(0)]),
         Rtype::SINK => (Opaque, &[Any(2)]),
         Rtype::APL => (Opaque, &[Prefixes]),
-        Rtype::SSHFP => (Opaque, &[U8, U8, Hex(1)]),
+        Rtype::SSHFP => (Opaque, &[U8, U8, Digest(&[(1, 20), (2, 32)])]),
         Rtype::IPSECKEY => (Opaque, &[U8, U8, U8, Gateway, Base64(0)]),
         Rtype::NSEC => (Opaque, &[Name, Bitmap]),
         Rtype::DHCID => (Opaque, &[Base64(3)]),

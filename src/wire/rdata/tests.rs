@@ -64,6 +64,12 @@ fn the_fields_of_complicated_types_are_checked() {
         (Rtype::CDS, b"\0\0\0\0\0"),
         (Rtype::DHCID, b"\0\x01\x01\xff"),
         (Rtype::A6, b"\x80\x01a\0"),
+        (Rtype::HTTPS, b"\0\x01\0\0\0\0\x04\0\x01\0\x03\0\x01\0\x03\x02h2\0\x03\0\x02\x01\xbb"),
+        (Rtype::SSHFP, b"\x04\x0912"),
+        (Rtype::SSHFP, b"\x04\x0101234567890123456789"),
+        (Rtype::DS, b"\0\x01\x08\x0901234"),
+        (Rtype::LOC, b"\0\x90\x09\x99\x93\x4f\xd9\0\x59\x60\x4e\0\0\0\0\0"),
+        (Rtype::LOC, b"\x01"),
     ];
     for (rtype, rdata) in valid {
         assert_eq!(validate(*rtype, rdata), Ok(()), "{rtype}");
@@ -84,6 +90,18 @@ fn the_fields_of_complicated_types_are_checked() {
         (Rtype::DS, b"\0\0\0\0"),
         (Rtype::TLSA, b"\0\0\0"),
         (Rtype::SSHFP, b"\0\0"),
+        // Servers that check these take no transfer of a zone that holds them.
+        (Rtype::SSHFP, b"\x04\x010123456789012345678"),
+        (Rtype::DS, b"\0\x01\x08\x02abc"),
+        (Rtype::CDS, b"\0\x01\x08\x04abc"),
+        (Rtype::HTTPS, b"\0\x01\0\0\0\0\x02\0\x03"),
+        (Rtype::HTTPS, b"\0\x01\0\0\0\0\x04\0\x01\0\x03\0\x03\0\x02\x01\xbb"),
+        (Rtype::LOC, b"\0\xa0\x09\x99\x93\x4f\xd9\0\x59\x60\x4e\0\0\0\0\0"),
+        (Rtype::LOC, b"\0\x90\x0a\x99\x93\x4f\xd9\0\x59\x60\x4e\0\0\0\0\0"),
+        (Rtype::LOC, b"\0\x90\x09\x99\x93\x4f\xd9\x01\x59\x60\x4e\0\0\0\0\0"),
+        (Rtype::LOC, b"\0\x90\x09\x99\x93\x4f\xd9\0\x59\x60\x4d\xff\0\0\0\0"),
+        (Rtype::LOC, b"\0\x90\x09\x99\x93\x4f\xd9\0\x59\x60\x4e\0\0\0\0"),
+        (Rtype::LOC, b"\0\x90\x09"),
     ];
     for (rtype, rdata) in malformed {
         assert!(validate(*rtype, rdata).is_err(), "{rtype} {rdata:?}");

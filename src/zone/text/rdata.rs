@@ -162,7 +162,7 @@ impl<'a> Words<'a> {
             }
             Field::Text(_) => octets.extend(self.one("a quoted string", unquoted)?),
             Field::Tag => self.string(octets)?,
-            Field::Hex(_) => octets.extend(self.all("hex digits", unhex)?),
+            Field::Hex(_) | Field::Digest(_) => octets.extend(self.all("hex digits", unhex)?),
             Field::Base64(_) => octets.extend(self.all("base64", unbase64)?),
             Field::Salt => {
                 let hex = |text: &str| if text == "-" { Some(Vec::new()) } else { unhex(text) };

@@ -200,7 +200,7 @@ const TEXTS: &[(Rtype, &str, &str)] = &[
     (Rtype::NSEC3PARAM, "1 0 12 -", ""),
     (Rtype::TLSA, "3 1 1 AB CD", "3 1 1 ABCD"),
     (Rtype::SMIMEA, "3 1 1 ABCD", ""),
-    (Rtype::SSHFP, "4 2 abcd", "4 2 ABCD"),
+    (Rtype::SSHFP, "4 3 abcd", "4 3 ABCD"),
     (Rtype::OPENPGPKEY, "AQID", ""),
     (Rtype::CSYNC, "66 3 AAAA A NS", "66 3 A NS AAAA"),
     (Rtype::ZONEMD, "1 1 1 00112233445566778899AABB", ""),

@@ -85,7 +85,7 @@ fn field_text(field: Field, before: &[u8], octets: &[u8], words: &mut Vec<String
         }
         Field::Text(_) => quoted(octets),
         Field::Tag => std::str::from_utf8(octets.get(1..)?).ok()?.to_owned(),
-        Field::Hex(_) => hex(octets),
+        Field::Hex(_) | Field::Digest(_) => hex(octets),
         Field::Base64(_) => base64(octets),
         Field::Salt if octets.len() == 1 => "-".to_owned(),
         Field::Salt => hex(octets.get(1..)?),
