@@ -175,6 +175,10 @@ impl Exchange {
         let key = verified.key().name;
         if message.is_of_unknown_edns() {
             self.metrics.count_refusal(Rcode::BADVERS);
+            tracing::warn!(
+                key = %format_args!("{key:#}"), source = %peer.address.ip(), rcode = %Rcode::BADVERS,
+                "update refused: its version of EDNS is not known here"
+            );
             let signer = Some(&mut verified.signer);
             return Err(reply_with(&message, limits, peer.transport, signer, Rcode::BADVERS, buffer, now));
         }
