@@ -393,7 +393,9 @@ pub(super) const GRANT_OPTIONS: &[Setting<GrantSettings>] = &[
     Setting {
         name: "types",
         form: "list of record types",
-        default: Preset::Words("all, but SOA and NS at the apex; in a denial all"),
+        default: Preset::Words(
+            "all, but SOA and NS at the apex, and NS and DNAME where the rule is of one name; in a denial all",
+        ),
         doc: "Which types. \"ANY\" is every type, the apex SOA and NS too.",
         set: |grant, field| {
             let types = field.list(|item| item.text()?.parse::<Rtype>().map_err(|error| item.fault(error)))?;

@@ -58,8 +58,9 @@ pub enum Rule {
 /// The types that a grant speaks of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Types {
-    /// Every type, but SOA and NS at the apex: who may change hosts may not thereby give the zone away.
-    /// In a denial it is every type, for a denial that leaves something out would surprise.
+    /// Every type, but SOA and NS at the apex: who may change hosts may not thereby give the zone away. Of a single name
+    /// also neither NS nor DNAME, which take all names below it away. In a denial it is every type, for a denial that
+    /// leaves something out would surprise.
     Usual,
     /// Every type, the apex SOA and NS too.
     Every,
@@ -83,13 +84,18 @@ impl UpdatePolicy {
     /// [`Rtype::ANY`] stands for "delete all RRsets from a name" (RFC 2136 section 2.5.3) and needs the right to
     /// every type. At the apex [`Types::Usual`] is enough for it, because there the SOA and the NS stay
     /// (RFC 2136 section 3.4.2.3).
+    ///
+    /// A cut or a DNAME takes the names below it away, whatever they hold: where any of them is denied, so is that.
     pub fn decide(&self, key: &Name, owner: &Name, rtype: Rtype) -> Result<(), Denied> {
         let mut allowed = rtype == Rtype::TXT && owner == key && self.has_challenges_of(key);
         let mut denial = None;
-        for grant in self.grants.iter().filter(|grant| grant.key == *key && self.rule_covers(grant, owner)) {
+        let takes_below = rtype == Rtype::DNAME || rtype == Rtype::NS && *owner != self.apex;
+        for grant in self.grants.iter().filter(|grant| grant.key == *key) {
+            let covers = self.rule_covers(grant, owner);
             match grant.effect {
-                Effect::Allow => allowed |= self.types_hold(grant, owner, rtype),
-                Effect::Deny if grant.types.touch(rtype) => denial = Some(grant),
+                Effect::Allow => allowed |= covers && self.types_hold(grant, owner, rtype),
+                Effect::Deny if covers && grant.types.touch(rtype) => denial = Some(grant),
+                Effect::Deny if takes_below && (covers || self.rule_covers_below(grant, owner)) => denial = Some(grant),
                 Effect::Deny => {}
             }
         }
@@ -152,9 +158,20 @@ impl UpdatePolicy {
             }
     }
 
+    /// Whether a grant speaks of a name below `owner`.
+    fn rule_covers_below(&self, grant: &Grant, owner: &Name) -> bool {
+        match grant.rule {
+            Rule::Name(name) | Rule::Subdomain(name) => name.is_in(owner),
+            Rule::ZoneSub => true,
+            Rule::KeyName => grant.key.is_in(owner),
+        }
+    }
+
     fn types_hold(&self, grant: &Grant, owner: &Name, rtype: Rtype) -> bool {
         match &grant.types {
             Types::Every => true,
+            // Whether the name has what it may not delete, is asked type by type.
+            Types::Usual if grant.is_of_one_name() && matches!(rtype, Rtype::NS | Rtype::DNAME | Rtype::ANY) => false,
             Types::Usual => *owner != self.apex || !matches!(rtype, Rtype::SOA | Rtype::NS),
             Types::Only(types) => types.contains(&rtype),
         }
@@ -170,6 +187,10 @@ impl UpdatePolicy {
         };
         let types = match &grant.types {
             Types::Only(types) => list(types.iter().map(Rtype::to_string)),
+            Types::Usual if grant.is_of_one_name() && grant.effect == Effect::Allow => match apex_too {
+                true => "all but SOA, NS and DNAME".to_string(),
+                false => "all but NS and DNAME".to_string(),
+            },
             Types::Usual if apex_too && grant.effect == Effect::Allow => "all but the apex SOA and NS".to_string(),
             Types::Usual | Types::Every => "all".to_string(),
         };
@@ -181,6 +202,10 @@ impl Grant {
     /// The right to change everything in a zone, its apex included: what an operator's key has.
     pub fn operator(key: Name) -> Grant {
         Grant { effect: Effect::Allow, key, rule: Rule::ZoneSub, types: Types::Every }
+    }
+
+    fn is_of_one_name(&self) -> bool {
+        matches!(self.rule, Rule::Name(_) | Rule::KeyName)
     }
 }
 

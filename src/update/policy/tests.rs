@@ -117,6 +117,47 @@ fn a_denial_wins_whatever_the_order() {
     }
 }
 
+/// `update add play.home.example NS ...` gave who did so login.play.home.example, whatever the grants said of that name.
+#[test]
+fn a_denied_name_cannot_be_taken_by_a_cut_or_a_dname_above_it() {
+    for denial in ["name login.play.home.example", "subdomain login.play.home.example", "name login.play.home.example A"] {
+        let policy = policy(&["allow k zonesub every", &format!("deny k {denial}")]);
+        for rtype in [Rtype::NS, Rtype::DNAME] {
+            assert!(!allowed(&policy, "k", "play.home.example", rtype), "{denial} {rtype}");
+            assert!(!allowed(&policy, "k", "LOGIN.play.home.example", rtype), "{denial} {rtype}");
+            assert!(allowed(&policy, "k", "x.play.home.example", rtype), "{denial} {rtype}");
+        }
+        assert!(allowed(&policy, "k", "play.home.example", Rtype::A));
+        // The apex is no cut, and its DNAME moves every name.
+        assert!(allowed(&policy, "k", "home.example", Rtype::NS));
+        assert!(!allowed(&policy, "k", "home.example", Rtype::DNAME));
+    }
+    let policy = policy(&["allow k zonesub", "deny k zonesub CAA"]);
+    assert!(!allowed(&policy, "k", "play.home.example", Rtype::NS));
+    assert_eq!(
+        refusal(&policy, "k", "play.home.example", Rtype::NS),
+        "key k. must not change CAA of zone home.example, hence not NS of play.home.example"
+    );
+}
+
+#[test]
+fn the_right_to_one_name_is_none_to_take_the_names_below_it() {
+    for (key, line) in [("k", "allow k name nas.home.example"), ("nas.home.example", "allow nas.home.example self")] {
+        let may = |rtype| allowed(&policy(&[line]), key, "nas.home.example", rtype);
+        assert!(may(Rtype::A) && may(Rtype::CNAME) && !may(Rtype::NS) && !may(Rtype::DNAME), "{line}");
+        let listed = policy(&[&format!("{line} NS")]);
+        assert!(allowed(&listed, key, "nas.home.example", Rtype::NS), "{line}");
+        let all = |types: &[Rtype]| {
+            policy(&[line]).decide_all(&name(key), &name("nas.home.example"), types.iter().copied()).is_ok()
+        };
+        assert!(all(&[Rtype::A, Rtype::TXT]) && all(&[]) && !all(&[Rtype::A, Rtype::NS]), "{line}");
+    }
+    assert_eq!(
+        refusal(&policy(&["allow k name nas.home.example"]), "k", "nas.home.example", Rtype::NS),
+        "key k. may change all but NS and DNAME of nas.home.example, not NS of nas.home.example"
+    );
+}
+
 #[test]
 fn a_denial_without_types_denies_the_apex_soa_too() {
     let policy = policy(&["allow k zonesub every", "deny k name home.example"]);
@@ -216,6 +257,7 @@ fn a_key_makes_no_zone_of_names_that_another_zone_has_and_denies_it() {
     let may = |key: &str, new: &str| rights.may_create(&name(key), &name(new), Some(&apex)).is_ok();
     assert!(may("any", "a.play.home.example"), "it may delegate there");
     assert!(!may("any", "login.play.home.example"), "denied");
+    assert!(!may("any", "play.home.example"), "the denied name would be in it");
     assert!(!may("any", "ns.home.example") && !may("wide", "ns.home.example"), "not granted");
     assert!(may("some", "a.dyn.home.example"), "named as a place for zones");
     assert_eq!(
