@@ -14,9 +14,12 @@ use crate::wire::{Name, Rcode, Rtype, Section, Ttl};
 use std::net::SocketAddr;
 use tokio::net::lookup_host;
 
+/// What to do where no server is found.
+const NAME_IT: &str = "name the server (--server, or server of the agent's target)";
+
 /// The zone of `host` and its primary server.
 pub async fn primary(host: &Name) -> Result<(Name, Place), Fault> {
-    let mut last = Fault::new(format!("cannot find the server of {host}: no resolver is known; name it by --server"));
+    let mut last = Fault::new(format!("cannot find the server of {host}: no resolver is known; {NAME_IT}"));
     for resolver in config::resolvers() {
         match primary_by(&Server::new(resolver, None, Clock::System), host).await {
             Ok(found) => return Ok(found),
@@ -37,7 +40,7 @@ async fn primary_by(resolver: &Server, host: &Name) -> Result<(Name, Place), Str
         let answer = resolver.parse(&reply).map_err(text)?;
         match answer.header.flags.rcode() {
             Rcode::NOERROR | Rcode::NXDOMAIN => {}
-            rcode => return Err(format!("it answers {rcode}; name the server by --server")),
+            rcode => return Err(format!("it answers {rcode}; {NAME_IT}")),
         }
         // RFC 2308 section 3: the SOA of the zone comes with NXDOMAIN and NODATA too.
         let sections = [Section::Answer, Section::Authority];
@@ -46,12 +49,12 @@ async fn primary_by(resolver: &Server, host: &Name) -> Result<(Name, Place), Str
             let rdata = crate::wire::rdata::read(&reply, soa.rdata_at, soa.rdata_len, Rtype::SOA);
             let mname = rdata.ok().and_then(|rdata| Soa::parse(&rdata).ok()).map(|soa| soa.mname);
             let mname = mname.filter(|mname| !mname.is_root() && !soa.owner.is_root());
-            let mname = mname.ok_or_else(|| format!("zone {} names no primary; name it by --server", soa.owner))?;
+            let mname = mname.ok_or_else(|| format!("zone {} names no primary; {NAME_IT}", soa.owner))?;
             return Ok((soa.owner, Place { host: mname.to_string(), port: Place::DNS }));
         }
         next = name.parent();
     }
-    Err("no zone is there; check the name, or name the server by --server".into())
+    Err(format!("no zone is there; check the name, or {NAME_IT}"))
 }
 
 /// The addresses of a server, as the system has them.

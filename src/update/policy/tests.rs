@@ -120,7 +120,9 @@ fn a_denial_wins_whatever_the_order() {
 /// `update add play.home.example NS ...` gave who did so login.play.home.example, whatever the grants said of that name.
 #[test]
 fn a_denied_name_cannot_be_taken_by_a_cut_or_a_dname_above_it() {
-    for denial in ["name login.play.home.example", "subdomain login.play.home.example", "name login.play.home.example A"] {
+    for denial in
+        ["name login.play.home.example", "subdomain login.play.home.example", "name login.play.home.example A"]
+    {
         let policy = policy(&["allow k zonesub every", &format!("deny k {denial}")]);
         for rtype in [Rtype::NS, Rtype::DNAME] {
             assert!(!allowed(&policy, "k", "play.home.example", rtype), "{denial} {rtype}");
