@@ -66,11 +66,11 @@ pub enum Refusal {
     },
     /// An owner outside the zone (RFC 2136 sections 3.2.1 and 3.4.1.3).
     NotZone(Name),
-    /// An RRset would grow longer than any answer can be.
+    /// An RRset would grow longer than any answer can be, or all that an owner has too long.
     TooLong {
         /// The owner.
         owner: Name,
-        /// The type.
+        /// The type, ANY for all.
         rtype: Rtype,
     },
     /// The zone is not served here, and the key's holder may not make it.
@@ -111,6 +111,9 @@ impl std::fmt::Display for Refusal {
                 _ => write!(f, "prerequisite not met: {owner} does not have the {rtype} records it must have"),
             },
             Refusal::NotZone(owner) => write!(f, "{owner} is not in the zone; send it to its own zone"),
+            Refusal::TooLong { owner, rtype: Rtype::ANY } => {
+                write!(f, "the records of {owner} would be more than 128 KiB; delete some first")
+            }
             Refusal::TooLong { owner, rtype } => {
                 write!(
                     f,

@@ -262,3 +262,29 @@ fn an_rrset_grows_no_longer_than_an_answer_and_a_longer_one_can_shrink() {
     assert_eq!(outcome(3999, &[(Class::IN, 3999), (Class::IN, 4000), (Class::NONE, 7)]), Ok(()));
     assert_eq!(outcome(4100, &[(Class::NONE, 7)]), Ok(()));
 }
+
+/// One who may change one name filled it with records of many types; then each of the operations upon it copied
+/// megabytes, and nobody else's updates were carried out for seconds.
+#[test]
+fn an_owner_grows_no_larger_than_so_much_whatever_the_types_and_a_larger_one_can_shrink() {
+    let text = |rtype: u16| Record {
+        owner: Key::new(&name("full")),
+        rtype: Rtype(rtype),
+        ttl: Ttl::new(60),
+        rdata: vec![b'x'; 32_000].into(),
+    };
+    let outcome = |types: u16, class, rtype: u16| {
+        let zone = Zone::new(&name("@"), zone().records().chain((0..types).map(|of| text(65_280 + of)))).unwrap();
+        let ttl = if class == Class::IN { 60 } else { 0 };
+        let Record { rtype, rdata, .. } = text(rtype);
+        let entry = Entry { owner: name("full"), rtype, class, ttl, rdata: Ok(rdata) };
+        let update = UpdateMessage { zone: name("@"), prerequisites: Vec::new(), operations: vec![entry] };
+        let policy = UpdatePolicy::new(name("@"), vec![Grant::operator(name("key"))]);
+        apply_update(&zone, &update, &policy, &name("key")).map(|_| ())
+    };
+    assert_eq!(outcome(3, Class::IN, 65_283), Ok(()));
+    let refusal = outcome(4, Class::IN, 65_284).unwrap_err();
+    assert_eq!(refusal, Refusal::TooLong { owner: name("full"), rtype: Rtype::ANY });
+    assert!(refusal.to_string().contains("would be more than 128 KiB; delete some first"), "{refusal}");
+    assert_eq!(outcome(6, Class::NONE, 65_280), Ok(()));
+}
