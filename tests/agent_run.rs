@@ -64,6 +64,13 @@ fn a_reload_takes_a_new_configuration_and_a_broken_one_changes_nothing() {
     agent.signal("HUP");
     agent.wait_for("configuration reloaded");
     agent.wait_for("host updated target=home host=r.example.com address=192.0.2.9");
+    // Another TTL is another configuration too, and nobody else has changed the host.
+    let with_ttl = config.replace("192.0.2.1", "192.0.2.9").replace("zone =", "ttl = 47\nzone =");
+    std::fs::write(folder.path().join("agent.toml"), with_ttl).unwrap();
+    agent.signal("HUP");
+    agent.wait_for_times(2, "host updated target=home host=r.example.com address=192.0.2.9");
+    agent.wait_for_times(2, "host updated target=home host=nas.example.com");
+    assert!(!agent.said().contains("somebody else"), "{}", agent.said());
     agent.signal("TERM");
     agent.wait_for("stopped signal=\"SIGTERM\"");
     assert!(agent.wait().success());

@@ -48,6 +48,22 @@ fn each_family_is_written_once_and_the_other_one_stays() {
 }
 
 #[test]
+fn a_ttl_that_is_asked_for_is_written_to_an_address_that_is_right_and_another_is_left_as_it_is() {
+    let home = Home::start();
+    let ttl = || {
+        let dig = home.dig(&[HOST, "A", "+noall", "+answer"])?;
+        Some(dig.split_whitespace().nth(1).unwrap().to_string())
+    };
+    updated(&home, &["192.0.2.1"]);
+    assert_eq!(updated(&home, &["192.0.2.1", "--ttl", "300"]), format!("{HOST} is now 192.0.2.1\n"));
+    let Some(first) = ttl() else { return };
+    assert_eq!(first, "300");
+    assert_eq!(updated(&home, &["192.0.2.1", "--ttl", "300"]), "nothing to change\n");
+    assert_eq!(updated(&home, &["192.0.2.1"]), "nothing to change\n");
+    assert_eq!(ttl().unwrap(), "300");
+}
+
+#[test]
 fn a_new_prefix_moves_all_derived_hosts_in_one_change() {
     let home = Home::start();
     let derived = ["--derived", "nas.example.com=::53", "--derived", "tv.example.com=::7/56"];

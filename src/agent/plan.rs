@@ -58,6 +58,9 @@ pub struct Observed {
 pub struct Held {
     /// What its A records and AAAA records say.
     pub addresses: Vec<IpAddr>,
+    /// Those of them that have another TTL than the operator wants. A target that does not tell, and an operator who
+    /// does not say, find none.
+    pub other_ttl: Vec<IpAddr>,
 }
 
 /// What the hosts are to have: the addresses that follow from those observed and, in a family of which none is
@@ -85,8 +88,13 @@ pub fn plan(wanted: &[Change], held: impl Fn(&Name) -> Held) -> Vec<Change> {
 }
 
 impl Change {
-    /// Whether the target holds just this address in its family.
+    /// Whether the target holds just this address in its family, with the right TTL.
     pub fn is_in(&self, held: &Held) -> bool {
+        self.is_address_of(held) && !held.other_ttl.contains(&self.address)
+    }
+
+    /// Whether the target holds just this address in its family, with whatever TTL.
+    pub fn is_address_of(&self, held: &Held) -> bool {
         let mut family = held.addresses.iter().filter(|held| held.is_ipv4() == self.address.is_ipv4()).peekable();
         family.peek().is_some() && family.all(|held| *held == self.address)
     }
@@ -182,7 +190,7 @@ mod tests {
     }
 
     fn held(addresses: &[&str]) -> Held {
-        Held { addresses: addresses.iter().map(|text| text.parse().unwrap()).collect() }
+        Held { addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(), ..Held::default() }
     }
 
     fn observed(addresses: &[&str]) -> Observed {
@@ -210,6 +218,16 @@ mod tests {
     #[test]
     fn another_address_beside_the_right_one_is_a_difference() {
         assert_eq!(planned(Rule::Same, &["192.0.2.1"], &["192.0.2.1", "192.0.2.9"]), ["192.0.2.1"]);
+    }
+
+    #[test]
+    fn another_ttl_than_the_operator_wants_is_a_difference_of_its_family() {
+        let observed = observed(&["192.0.2.1", "2001:db8::1"]);
+        let host = Host { name: name("h.example"), rule: Rule::Same };
+        let held = Held { other_ttl: vec!["2001:db8::1".parse().unwrap()], ..held(&["192.0.2.1", "2001:db8::1"]) };
+        let changes = plan(&wanted(&[host], observed, &[]), |_| held.clone());
+        assert_eq!(changes.iter().map(|change| change.address).collect::<Vec<_>>(), held.other_ttl);
+        assert!(changes[0].is_address_of(&held));
     }
 
     #[test]
@@ -277,7 +295,7 @@ mod tests {
             let observed = Observed { v4, v6 };
             for rule in [Rule::Same, Rule::V4, Rule::V6, Rule::Derived { prefix, suffix }] {
                 let host = Host { name: name("h.example"), rule };
-                let mut now = Held { addresses: before.clone() };
+                let mut now = Held { addresses: before.clone(), ..Held::default() };
                 for change in plan(&wanted(&[host], observed, &[]), |_| now.clone()) {
                     now.addresses.retain(|held| held.is_ipv4() != change.address.is_ipv4());
                     now.addresses.push(change.address);

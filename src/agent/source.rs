@@ -1,7 +1,7 @@
 //! Where addresses come from, as the operator writes it, and which of those found are taken.
 //!
-//! Sources are asked in order until both families have an address that can be right, or all of them, of which so many
-//! have to agree. Each family stands for itself. Asking is left to the edge.
+//! Sources are asked in order until both families have an address that can be right; or all of them at once, until so
+//! many agree that the others could change nothing. Each family stands for itself. Asking is left to the edge.
 
 use super::address::{self, Special};
 use super::place::Place;
@@ -80,23 +80,10 @@ impl Found {
 /// Takes addresses out of what was reported. An address that is special in a way not in `allowed` is not taken.
 pub fn choose(reports: &[Report], agreement: Agreement, allowed: &[Special]) -> Found {
     let mut found = Found::default();
-    let mut taken = Vec::new();
-    for report in reports {
-        match &report.outcome {
-            Err(fault) => found.notes.push(format!("{}: {fault}", report.source)),
-            Ok(addresses) => taken.push((report.source.as_str(), usable(addresses, allowed, report, &mut found.notes))),
-        }
-    }
+    let taken = taken(reports, allowed, &mut found.notes);
     let mut observed = Vec::new();
     for (is_v4, family) in [(true, "IPv4"), (false, "IPv6")] {
-        let mut votes: BTreeMap<IpAddr, Vec<&str>> = BTreeMap::new();
-        let mut first = None;
-        for (source, addresses) in &taken {
-            if let Some(address) = addresses.iter().find(|address| address.is_ipv4() == is_v4) {
-                votes.entry(*address).or_default().push(source);
-                first = first.or(Some(*address));
-            }
-        }
+        let (votes, first) = votes(&taken, is_v4);
         let chosen = match agreement {
             Agreement::First => first,
             Agreement::Quorum(needed) => {
@@ -124,6 +111,51 @@ pub fn choose(reports: &[Report], agreement: Agreement, allowed: &[Special]) -> 
     // One of each family at most.
     found.observed = Observed::gather(observed).unwrap_or_default();
     found
+}
+
+/// Whether the sources that have not answered, so many, could change nothing of what is chosen. In order they are those
+/// behind the others.
+pub fn is_settled(reports: &[Report], left: usize, agreement: Agreement, allowed: &[Special]) -> bool {
+    match agreement {
+        Agreement::First => choose(reports, agreement, allowed).is_complete(),
+        Agreement::Quorum(needed) => {
+            let taken = taken(reports, allowed, &mut Vec::new());
+            [true, false].into_iter().all(|is_v4| {
+                let (votes, _) = votes(&taken, is_v4);
+                let mut most: Vec<usize> = votes.values().map(Vec::len).collect();
+                most.sort_unstable_by(|one, other| other.cmp(one));
+                let nth = |place: usize| most.get(place).copied().unwrap_or(0);
+                // The best has enough or cannot have, and so has every other, one that nobody has named yet included.
+                let sure = |votes: usize| votes >= needed.get() || votes + left < needed.get();
+                sure(nth(0)) && sure(nth(1))
+            })
+        }
+    }
+}
+
+/// Each source that has addresses, and those that can be right.
+fn taken<'r>(reports: &'r [Report], allowed: &[Special], notes: &mut Vec<String>) -> Vec<(&'r str, Vec<IpAddr>)> {
+    let mut taken = Vec::new();
+    for report in reports {
+        match &report.outcome {
+            Err(fault) => notes.push(format!("{}: {fault}", report.source)),
+            Ok(addresses) => taken.push((report.source.as_str(), usable(addresses, allowed, report, notes))),
+        }
+    }
+    taken
+}
+
+/// Who says which address of a family, of each source the best; and the first that was said.
+fn votes<'r>(taken: &[(&'r str, Vec<IpAddr>)], is_v4: bool) -> (BTreeMap<IpAddr, Vec<&'r str>>, Option<IpAddr>) {
+    let mut votes: BTreeMap<IpAddr, Vec<&str>> = BTreeMap::new();
+    let mut first = None;
+    for (source, addresses) in taken {
+        if let Some(address) = addresses.iter().find(|address| address.is_ipv4() == is_v4) {
+            votes.entry(*address).or_default().push(source);
+            first = first.or(Some(*address));
+        }
+    }
+    (votes, first)
 }
 
 /// The addresses that can be right; why others cannot is noted, unless there is one of the family that can.
@@ -348,6 +380,27 @@ mod tests {
         assert_eq!(chosen(&reports, Agreement::First), "1.1.1.1 2a01::1");
         assert_eq!(chosen(&reports[..2], Agreement::First), "2a01::1");
         assert_eq!(chosen(&[], Agreement::First), "");
+    }
+
+    #[test]
+    fn sources_that_could_change_nothing_are_not_waited_for() {
+        let settled = |reports: &[Report], left, agreement| is_settled(reports, left, agreement, &[]);
+        let both = |source: &str, v4: &str| report(source, &[v4, "2a01::1"]);
+        // In order.
+        assert!(settled(&[both("a", "1.1.1.1")], 5, Agreement::First));
+        assert!(!settled(&[report("a", &["1.1.1.1"])], 5, Agreement::First));
+        // Two of three agree; the third alone is no quorum.
+        let two = [both("a", "1.1.1.1"), both("b", "1.1.1.1")];
+        assert!(settled(&two, 1, quorum(2)));
+        // Two more could agree on another.
+        assert!(!settled(&two, 2, quorum(2)));
+        assert!(!settled(&two[..1], 2, quorum(2)));
+        // Nobody has the other family, and one source more could not make it a quorum.
+        let v4 = [report("a", &["1.1.1.1"]), fault("b"), report("c", &["1.1.1.1"])];
+        assert!(settled(&v4, 1, quorum(2)) && !settled(&v4, 2, quorum(2)));
+        // Nor can anything come of it where two quorums differ.
+        let split = [both("a", "1.1.1.1"), both("b", "1.1.1.1"), both("c", "2.2.2.2"), both("d", "2.2.2.2")];
+        assert!(settled(&split, 1, quorum(2)) && settled(&split, 0, quorum(3)));
     }
 
     #[test]

@@ -36,9 +36,9 @@ pub(super) struct Update {
     /// The zone [default: the one the server says the host is in]
     #[arg(long)]
     zone: Option<Name>,
-    /// The TTL of what is written, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=604_800))]
-    ttl: u32,
+    /// The TTL of what is written, in seconds; where it is given, a record with another is written anew [default: 60]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=604_800))]
+    ttl: Option<u32>,
     /// Another host in the same network, written in the same message: the prefix of the IPv6 address, then this suffix,
     /// or that of this MAC
     #[arg(long, value_name = "HOST=::SUFFIX|MAC[/PREFIX]", value_parser = derived_host)]
@@ -80,7 +80,7 @@ impl Update {
         })?;
         let agreement = agreement(&source, quorum).map_err(|why| Error::usage(format!("--quorum: {why}")))?;
         let key = key_file.map(|path| config::key_of_file(&path)).transpose()?;
-        let remote = Remote::Rfc2136 { server, key, zone, ttl: Ttl::new(ttl) };
+        let remote = Remote::Rfc2136 { server, key, zone, ttl: ttl.map(Ttl::new) };
         let observed = if addresses.is_empty() {
             let sources = if source.is_empty() { Source::default_order() } else { source };
             let home = match sources.iter().any(Source::needs_home) {

@@ -272,7 +272,7 @@ fn remote(settings: &TargetSettings) -> Result<Remote, Wrong> {
         Some(Kind::Route53) => Ok(Remote::Route53(route53::Account::new(
             settings.zone,
             settings.zone_id.clone(),
-            Ttl::new(settings.ttl.unwrap_or(30)),
+            settings.ttl.map(Ttl::new),
             settings.endpoint.clone(),
             settings.verify_after.clone(),
         ))),
@@ -280,7 +280,7 @@ fn remote(settings: &TargetSettings) -> Result<Remote, Wrong> {
             server: settings.server.clone(),
             key: settings.key_file.as_deref().map(key_of_file).transpose()?,
             zone: settings.zone,
-            ttl: Ttl::new(settings.ttl.unwrap_or(60)),
+            ttl: settings.ttl.map(Ttl::new),
         }),
     }
 }
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(config.sources.iter().map(Source::to_string).collect::<Vec<_>>(), ["whoami", "interface"]);
         assert_eq!(config.targets[0].hosts, [Host { name: "router.example.com".parse().unwrap(), rule: Rule::Same }]);
         let Remote::Rfc2136 { server, key, zone, ttl } = &config.targets[0].remote else { panic!() };
-        assert!(server.is_none() && key.is_none() && zone.is_none() && *ttl == Ttl::new(60));
+        assert!(server.is_none() && key.is_none() && zone.is_none() && ttl.is_none());
         assert!(config.warnings.is_empty());
     }
 

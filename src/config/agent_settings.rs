@@ -373,7 +373,7 @@ pub(super) const TARGET_OPTIONS: &[Setting<TargetSettings>] = &[
         name: "ttl",
         form: "0 to 604800 (seconds)",
         default: Preset::Words("60, at Route 53 30"),
-        doc: "How long others may keep an address that is written. With dyndns2 the provider decides.",
+        doc: "How long others may keep an address that is written. Where this is written, a record that has another TTL is written anew. With dyndns2 the provider decides.",
         set: |target, field| {
             target.ttl = Some(field.number(0..=604_800)?);
             Ok(())

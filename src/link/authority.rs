@@ -71,7 +71,7 @@ pub async fn connect(
     key: Option<&TsigKey>,
     zone: Option<Name>,
     host: &Name,
-    ttl: Ttl,
+    ttl: Option<Ttl>,
 ) -> Result<Target, Fault> {
     let addresses = addresses(place).await?;
     let mut last = Fault::new(format!("cannot reach {place}"));
@@ -118,7 +118,7 @@ pub async fn reader(host: &Name) -> Result<Target, Fault> {
     places.push(primary);
     let mut last = Fault::new(format!("cannot find a name server of {zone}"));
     for place in places {
-        match connect(&place, None, None, host, Ttl::new(0)).await {
+        match connect(&place, None, None, host, None).await {
             Ok(target) => return Ok(target),
             Err(fault) => last = fault,
         }

@@ -24,6 +24,8 @@ pub enum Step<'a> {
 pub struct Outcome {
     /// What was written and shows.
     pub shown: Vec<Change>,
+    /// Those of it of which the target held no address, or others.
+    pub moved: Vec<Change>,
     /// What is held as it should be, written now or before.
     pub right: Vec<Change>,
     /// What may still have to be written.
@@ -54,8 +56,9 @@ pub async fn bring(remote: &Remote, wanted: &[Change], tell: &mut (dyn FnMut(Ste
         while let Some(names) = groups.pop() {
             let wanted = of(&names);
             match bring_hosts(&target, &names, &wanted, tell).await {
-                Ok(mut shown) => {
+                Ok((mut shown, mut moved)) => {
                     outcome.shown.append(&mut shown);
+                    outcome.moved.append(&mut moved);
                     outcome.right.extend(wanted);
                 }
                 // One of them is refused, and all were for its sake; alone the others are not.
@@ -72,12 +75,13 @@ pub async fn bring(remote: &Remote, wanted: &[Change], tell: &mut (dyn FnMut(Ste
     outcome
 }
 
+/// What was written, and of it what was not there with another TTL alone.
 async fn bring_hosts(
     target: &Target,
     names: &[Name],
     wanted: &[Change],
     tell: &mut (dyn FnMut(Step<'_>) + Send),
-) -> Result<Vec<Change>, Trouble> {
+) -> Result<(Vec<Change>, Vec<Change>), Trouble> {
     let held = target.current(names).await?;
     let held_of = |name: &Name| {
         names.iter().zip(&held).find(|(held, _)| *held == name).map(|(_, held)| held.clone()).unwrap_or_default()
@@ -85,13 +89,14 @@ async fn bring_hosts(
     let changes = plan(wanted, held_of);
     if changes.is_empty() {
         tell(Step::Nothing);
-        return Ok(changes);
+        return Ok((changes, Vec::new()));
     }
     tell(Step::Writing(&changes));
     let receipt = target.write(changes.clone(), &whole(wanted, names, &held)).await?;
     target.verify(&receipt).await?;
     tell(Step::Shown(&changes));
-    Ok(changes)
+    let moved = changes.iter().filter(|change| !change.is_address_of(&held_of(&change.name))).cloned().collect();
+    Ok((changes, moved))
 }
 
 /// What is wanted, and of the families of which nothing is, what is held: some providers erase what they are not told
@@ -116,6 +121,7 @@ impl fmt::Display for Step<'_> {
         match self {
             Step::Found(target) => writeln!(f, "{target}"),
             Step::Nothing => f.write_str("nothing to change\n"),
+            Step::Writing([_]) => f.write_str("writing 1 address\n"),
             Step::Writing(changes) => writeln!(f, "writing {} addresses", changes.len()),
             Step::Shown(changes) => {
                 changes.iter().try_for_each(|change| writeln!(f, "{} is now {}", change.name, change.address))

@@ -12,7 +12,7 @@ use crate::agent::place::Place;
 use crate::agent::plan::{Change, Held};
 use crate::agent::source::host;
 use crate::clock::Clock;
-use crate::wire::{Name, Ttl};
+use crate::wire::Name;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -82,7 +82,7 @@ impl Target {
     /// Finds a name server of the host's zone.
     pub async fn open(provider: &Provider, host: &Name) -> Result<Target, Fault> {
         let reader = match &provider.server {
-            Some(server) => authority::connect(server, None, None, host, Ttl::new(0)).await?,
+            Some(server) => authority::connect(server, None, None, host, None).await?,
             None => authority::reader(host).await?,
         };
         Ok(Target { provider: provider.clone(), reader })

@@ -19,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct Target {
     server: Server,
     zone: Name,
-    ttl: Ttl,
+    ttl: Option<Ttl>,
 }
 
 /// What the server acknowledged.
@@ -34,13 +34,17 @@ const UPDATE: Flags = Flags(5 << 11);
 const LONGEST: usize = 65_535;
 
 impl Target {
-    /// A zone whose name is known. What is written has this TTL.
-    pub fn new(server: Server, zone: Name, ttl: Ttl) -> Target {
+    /// How long others may keep an address of which the operator does not say it: short, for it changes again.
+    pub const TTL: Ttl = Ttl::new(60);
+
+    /// A zone whose name is known. What is written has this TTL, and what is held with another is not right; without
+    /// one any will do, and [`Target::TTL`] is written.
+    pub fn new(server: Server, zone: Name, ttl: Option<Ttl>) -> Target {
         Target { server, zone, ttl }
     }
 
     /// Finds the zone of `host` by asking for SOA records from the host upwards.
-    pub async fn find(server: Server, host: &Name, ttl: Ttl) -> Result<Target, Failure> {
+    pub async fn find(server: Server, host: &Name, ttl: Option<Ttl>) -> Result<Target, Failure> {
         let step = || format!("cannot find the zone of {host}");
         let mut next = Some(*host);
         while let Some(name) = next.filter(|name| !name.is_root()) {
@@ -74,7 +78,10 @@ impl Target {
         for host in hosts {
             let mut held = Held::default();
             for rtype in [Rtype::A, Rtype::AAAA] {
-                held.addresses.append(&mut self.server.addresses(host, rtype).await?);
+                for (address, ttl) in self.server.addresses(host, rtype).await? {
+                    held.addresses.push(address);
+                    held.other_ttl.extend(self.ttl.filter(|wanted| *wanted != ttl).map(|_| address));
+                }
             }
             all.push(held);
         }
@@ -92,7 +99,8 @@ impl Target {
         if let Some(change) = changes.iter().find(|change| !change.name.is_in(&self.zone)) {
             return Err(failed(Reason::Outside(change.name)));
         }
-        let message = update(&self.zone, &changes, self.ttl).ok_or_else(|| failed(Reason::TooLong))?;
+        let message =
+            update(&self.zone, &changes, self.ttl.unwrap_or(Target::TTL)).ok_or_else(|| failed(Reason::TooLong))?;
         let reply = self.server.ask(message).await.map_err(failed)?;
         match self.server.parse(&reply).map_err(failed)?.header.flags.rcode() {
             crate::wire::Rcode::NOERROR => Ok(Receipt { changes }),
@@ -104,17 +112,21 @@ impl Target {
     pub async fn verify(&self, receipt: &Receipt) -> Result<(), Failure> {
         for change in &receipt.changes {
             let held = self.current(&[change.name]).await?;
-            if !held.iter().any(|held| change.is_in(held)) {
-                return Err(self.server.failure(format!("cannot verify {}", change.name), Reason::NotShown));
-            }
+            let shows = |is_so: fn(&Change, &Held) -> bool| held.iter().any(|held| is_so(change, held));
+            let reason = match (shows(Change::is_in), shows(Change::is_address_of)) {
+                (true, _) => continue,
+                (false, true) => Reason::OtherTtl,
+                (false, false) => Reason::NotShown,
+            };
+            return Err(self.server.failure(format!("cannot verify {}", change.name), reason));
         }
         Ok(())
     }
 }
 
 impl Server {
-    /// The addresses of one family that the server holds for a host.
-    pub async fn addresses(&self, host: &Name, rtype: Rtype) -> Result<Vec<IpAddr>, Failure> {
+    /// The addresses of one family that the server holds for a host, and their TTL.
+    pub async fn addresses(&self, host: &Name, rtype: Rtype) -> Result<Vec<(IpAddr, Ttl)>, Failure> {
         let failed = |reason| self.failure(format!("cannot read {rtype} of {host}"), reason);
         let reply = self.query(host, rtype).await.map_err(failed)?;
         addresses(&self.parse(&reply).map_err(failed)?, host, rtype).map_err(failed)
@@ -141,7 +153,7 @@ fn update(zone: &Name, changes: &[Change], ttl: Ttl) -> Option<Vec<u8>> {
 }
 
 /// The addresses in an answer for `host`.
-fn addresses(answer: &Message<'_>, host: &Name, rtype: Rtype) -> Result<Vec<IpAddr>, Reason> {
+fn addresses(answer: &Message<'_>, host: &Name, rtype: Rtype) -> Result<Vec<(IpAddr, Ttl)>, Reason> {
     use crate::wire::Rcode;
     match answer.header.flags.rcode() {
         Rcode::NOERROR | Rcode::NXDOMAIN => {}
@@ -158,11 +170,11 @@ fn addresses(answer: &Message<'_>, host: &Name, rtype: Rtype) -> Result<Vec<IpAd
             Rtype::CNAME => return Err(Reason::Alias),
             Rtype::A if rtype == Rtype::A => {
                 let octets: [u8; 4] = rdata.try_into().map_err(|_| Reason::Malformed)?;
-                addresses.push(Ipv4Addr::from(octets).into());
+                addresses.push((Ipv4Addr::from(octets).into(), Ttl::new(record.ttl)));
             }
             Rtype::AAAA if rtype == Rtype::AAAA => {
                 let octets: [u8; 16] = rdata.try_into().map_err(|_| Reason::Malformed)?;
-                addresses.push(Ipv6Addr::from(octets).into());
+                addresses.push((Ipv6Addr::from(octets).into(), Ttl::new(record.ttl)));
             }
             _ => {}
         }

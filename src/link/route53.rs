@@ -32,8 +32,8 @@ pub struct Account {
     pub zone: Option<Name>,
     /// Its id, where several zones have the same name, or where the key may not list them.
     pub zone_id: Option<String>,
-    /// The TTL of what is written.
-    pub ttl: Ttl,
+    /// The TTL of what is written, where the operator says it.
+    pub ttl: Option<Ttl>,
     /// Where the API is, where that is not Amazon's own place.
     pub endpoint: Option<String>,
     /// When to look whether a change is everywhere, counted from the change.
@@ -49,7 +49,7 @@ pub struct Target {
     id: String,
     /// The name, where it is known.
     zone: Option<Name>,
-    ttl: Ttl,
+    ttl: Option<Ttl>,
     verify_after: Vec<Duration>,
 }
 
@@ -60,6 +60,8 @@ pub struct Receipt {
     done: bool,
 }
 
+/// The TTL of what is written, where the operator does not say it.
+const TTL: Ttl = Ttl::new(30);
 /// How long one request may take, and how long all that are made where one fails.
 const ATTEMPT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -71,7 +73,7 @@ impl Account {
     pub fn new(
         zone: Option<Name>,
         zone_id: Option<String>,
-        ttl: Ttl,
+        ttl: Option<Ttl>,
         endpoint: Option<String>,
         verify_after: Vec<Duration>,
     ) -> Account {
@@ -144,7 +146,11 @@ impl Target {
             let mut held = Held::default();
             for set in answer.resource_record_sets().iter().filter(|set| is_of(set, host)) {
                 let addresses = addresses(set, host).map_err(|fault| Trouble { fault, blame: Blame::Hosts });
-                held.addresses.extend(addresses?);
+                let addresses = addresses?;
+                if self.ttl.is_some_and(|wanted| set.ttl() != Some(wanted.seconds().into())) {
+                    held.other_ttl.extend(&addresses);
+                }
+                held.addresses.extend(addresses);
             }
             all.push(held);
         }
@@ -159,7 +165,8 @@ impl Target {
             let rtype = if address.is_ipv4() { RrType::A } else { RrType::Aaaa };
             let record = ResourceRecord::builder().value(address.to_string()).build().map_err(build)?;
             let set = ResourceRecordSet::builder().name(format!("{name:#}")).r#type(rtype);
-            let set = set.ttl(self.ttl.seconds().into()).resource_records(record).build().map_err(build)?;
+            let set =
+                set.ttl(self.ttl.unwrap_or(TTL).seconds().into()).resource_records(record).build().map_err(build)?;
             let edit = Edit::builder().action(ChangeAction::Upsert).resource_record_set(set).build().map_err(build)?;
             batch = batch.changes(edit);
         }

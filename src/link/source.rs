@@ -7,7 +7,7 @@ use super::http::{Ask, Family, Http};
 use super::rfc2136::Server;
 use crate::agent::address::Special;
 use crate::agent::place::Place;
-use crate::agent::source::{Agreement, Found, Pattern, Report, Source, choose};
+use crate::agent::source::{Agreement, Found, Pattern, Report, Source, choose, is_settled};
 use crate::clock::Clock;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::error::io_text;
@@ -17,9 +17,11 @@ use crate::tsig::TsigKey;
 use crate::wire::{Name, Rtype};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use tokio::task::JoinSet;
 
 /// Where `whoami` is asked when the source does not say.
 #[derive(Debug, Clone)]
@@ -39,21 +41,39 @@ const ROOT_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 41, 0,
 const ROOT_V6: SocketAddr =
     SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xBA3E, 0, 0, 0, 2, 0x30)), Place::DNS);
 
-/// Asks the sources, in order, until enough is known.
+/// Asks the sources until those that are left could change nothing: one after the other where the first that has an
+/// address counts, all at once where several have to agree. Then nobody waits for the slowest.
 pub async fn find(sources: &[Source], agreement: Agreement, allowed: &[Special], home: Option<&Home>) -> Found {
-    let mut reports = Vec::new();
-    for source in sources {
-        let mut outcome = ask(source, home).await.map_err(|fault| fault.to_string());
-        if let (Ok(addresses), false) = (&mut outcome, matches!(source, Source::Fixed(_))) {
-            lasting(addresses);
+    let mut asked = JoinSet::new();
+    let mut reports: BTreeMap<usize, Report> = BTreeMap::new();
+    let at_once = if agreement == Agreement::First { 1 } else { sources.len() };
+    let mut next = sources.iter().cloned().enumerate();
+    loop {
+        while asked.len() < at_once
+            && let Some((at, source)) = next.next()
+        {
+            let home = home.cloned();
+            asked.spawn(async move { (at, report(&source, home.as_ref()).await) });
         }
-        reports.push(Report { source: source.label(), outcome });
-        // A later source would change nothing then.
-        if agreement == Agreement::First && choose(&reports, agreement, allowed).is_complete() {
-            break;
+        match asked.join_next().await {
+            Some(Ok((at, report))) => drop(reports.insert(at, report)),
+            Some(Err(defect)) => tracing::error!("a source was not asked to its end by a defect: {defect}"),
+            None => return choose(&reports.into_values().collect::<Vec<_>>(), agreement, allowed),
+        }
+        let known: Vec<Report> = reports.values().cloned().collect();
+        if is_settled(&known, sources.len() - known.len(), agreement, allowed) {
+            return choose(&known, agreement, allowed);
         }
     }
-    choose(&reports, agreement, allowed)
+}
+
+/// What a source says.
+async fn report(source: &Source, home: Option<&Home>) -> Report {
+    let mut outcome = ask(source, home).await.map_err(|fault| fault.to_string());
+    if let (Ok(addresses), false) = (&mut outcome, matches!(source, Source::Fixed(_))) {
+        lasting(addresses);
+    }
+    Report { source: source.label(), outcome }
 }
 
 /// Asks one source.
@@ -92,7 +112,8 @@ async fn whoami(name: Option<&Name>, server: Option<&Place>, home: Option<&Home>
             let rtype = if is_v4 { Rtype::A } else { Rtype::AAAA };
             let mut outcome = Ok(Vec::new());
             for server in &servers {
-                outcome = server.addresses(&name, rtype).await.map_err(Fault::from);
+                let asked = server.addresses(&name, rtype).await.map_err(Fault::from);
+                outcome = asked.map(|found| found.into_iter().map(|(address, _)| address).collect());
                 if outcome.is_ok() {
                     break;
                 }
@@ -203,4 +224,20 @@ async fn page(url: &str, pattern: &Pattern) -> Result<Vec<IpAddr>, Fault> {
         }
     }
     if found.is_empty() { Err(fault) } else { Ok(found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroUsize;
+
+    /// It is ended with the look, and no note tells that it took too long.
+    #[tokio::test]
+    async fn a_quorum_does_not_wait_for_a_source_that_never_answers() {
+        let sources = ["command:sleep 1000", "fixed:1.1.1.1,2a01::1", "command:echo 1.1.1.1 2a01::1"];
+        let sources = sources.map(|text| text.parse().unwrap());
+        let found = find(&sources, Agreement::Quorum(NonZeroUsize::new(2).unwrap()), &[], None).await;
+        let both = "fixed:1.1.1.1,2a01::1, command:echo";
+        assert_eq!(found.notes, [format!("IPv4 address 1.1.1.1 ({both})"), format!("IPv6 address 2a01::1 ({both})")]);
+    }
 }

@@ -26,8 +26,8 @@ pub enum Remote {
         key: Option<TsigKey>,
         /// The zone; without it, the one the server says a host is in.
         zone: Option<Name>,
-        /// The TTL of what is written.
-        ttl: Ttl,
+        /// The TTL of what is written, where the operator says it.
+        ttl: Option<Ttl>,
     },
     /// A provider that speaks dyndns2.
     Dyndns2(dyndns2::Provider),

@@ -41,6 +41,16 @@ impl Agent {
         found.unwrap_or_else(|| panic!("no `{text}` in:\n{}", self.output.text()))
     }
 
+    /// Waits until so many lines have contained it.
+    pub(crate) fn wait_for_times(&self, times: usize, text: &str) {
+        let mut seen = 0;
+        let found = self.output.wait_for(DEADLINE, |line| {
+            seen += usize::from(line.contains(text));
+            seen == times
+        });
+        assert!(found.is_some(), "not {times} times `{text}` in:\n{}", self.output.text());
+    }
+
     /// All it has said.
     pub(crate) fn said(&self) -> String {
         self.output.text()

@@ -128,7 +128,7 @@ impl Keeper {
 
     /// Takes note of how it ended, and tells of it.
     fn ended(&self, outcome: Outcome, backoff: Backoff) -> Report {
-        let Outcome { shown, right, pending, fault } = outcome;
+        let Outcome { shown, moved, right, pending, fault } = outcome;
         let target = &self.target.name;
         let mut chance = [0; 4];
         // Without chance the wait is the shortest of its step.
@@ -138,7 +138,7 @@ impl Keeper {
         let now = self.clock.now();
         // What was there when it was last looked at, and has to be written once more.
         let overwritten =
-            shown.iter().filter(|change| self.recall(|memory| memory.knows(std::slice::from_ref(change))));
+            moved.iter().filter(|change| self.recall(|memory| memory.knows(std::slice::from_ref(change))));
         for change in overwritten {
             let host = &change.name;
             tracing::warn!(%target, %host, "somebody else has changed a host; see what else writes to it");

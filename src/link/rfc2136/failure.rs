@@ -42,6 +42,8 @@ pub enum Reason {
     TooLong,
     /// The server acknowledged the update and answers something else.
     NotShown,
+    /// The server has the address with another TTL than that of the update.
+    OtherTtl,
 }
 
 impl fmt::Display for Failure {
@@ -84,6 +86,9 @@ impl fmt::Display for Reason {
             Reason::Outside(name) => write!(f, "{name} is not in the zone; update it by itself"),
             Reason::Alias => f.write_str("it is an alias (CNAME); update the name that it points to"),
             Reason::TooLong => f.write_str("the changes do not fit in one message; update fewer hosts at once"),
+            Reason::OtherTtl => {
+                f.write_str("the server took the address and not its TTL; let it take that TTL, or write the one it has")
+            }
             Reason::NotShown => f.write_str(
                 "the server acknowledged the update but answers otherwise; has someone else changed it, or is it \
                  not the primary?",
