@@ -223,14 +223,18 @@ fn a_user_that_is_removed_comes_in_no_more() {
 fn a_page_elsewhere_cannot_make_a_browser_change_an_address() {
     let home = Home::new();
     let token = STANDARD.encode(format!("router:{}", home.password));
-    let request = |site: &str| {
+    let request = |header: &str| {
         home.ask(&format!(
             "GET /nic/update?hostname=nas.home.example&myip=192.0.2.1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\
-             Authorization: Basic {token}\r\nSec-Fetch-Site: {site}\r\n\r\n"
+             Authorization: Basic {token}\r\n{header}\r\n\r\n"
         ))
     };
-    assert_eq!(request("cross-site"), (403, "badagent\n".into()));
-    assert_eq!(request("none"), (200, "good 192.0.2.1\n".into()));
+    for header in ["Sec-Fetch-Site: cross-site", "Origin: http://evil.example", "Referer: http://evil.example/h"] {
+        assert_eq!(request(header), (403, "badagent\n".into()), "{header}");
+    }
+    for (header, word) in [("Sec-Fetch-Site: none", "good"), ("Referer: http://h/", "nochg")] {
+        assert_eq!(request(header), (200, format!("{word} 192.0.2.1\n")), "{header}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod control;
 mod control_socket;
 mod exchange;
-mod http;
+pub(crate) mod http;
 mod listen;
 mod mesh;
 mod publish;

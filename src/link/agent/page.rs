@@ -1,18 +1,20 @@
 //! The agent's own door, for people and programs of this machine: a page that shows how the hosts stand, and
 //! `POST /check`, which checks now and answers with what came of it.
 //!
-//! Both need the token, as a bearer's or as the password of a browser's log-in. A page elsewhere cannot make a browser
-//! post here. Nothing here ends the agent or changes its configuration. Connections, heads and times are bounded.
+//! Both need the token, as a bearer's or as the password of a browser's log-in; who sends a wrong one waits as at the
+//! server's door. A page elsewhere cannot make a browser post here. Nothing here ends the agent or changes its configuration. Connections, heads and times are bounded.
 
 use super::keeper::Report;
 use super::state::State;
 use crate::agent::memory::Memory;
 use crate::agent::plan::Observed;
-use crate::clock::timestamp;
+use crate::clock::{Clock, timestamp};
 use crate::config::DoorConfig;
 use crate::error::Error;
+use crate::server::http::site::is_from_another_site;
+use crate::server::http::slow::{LONGEST as LONGEST_WAIT, Slowed, place};
 use axum::Router;
-use axum::extract::State as Shared;
+use axum::extract::{Extension, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -22,8 +24,8 @@ use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::fmt::Write;
-use std::net::{SocketAddr, TcpListener as Listener};
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr, TcpListener as Listener};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
@@ -56,7 +58,14 @@ struct Room {
     state: Arc<State>,
     checks: mpsc::Sender<Check>,
     token: Arc<zeroize::Zeroizing<String>>,
+    /// Who has sent a wrong token.
+    slowed: Arc<Mutex<Slowed<IpAddr>>>,
+    clock: Clock,
 }
+
+/// Where a request came from.
+#[derive(Debug, Clone, Copy)]
+struct Source(IpAddr);
 
 /// Connections at once.
 const MOST: usize = 16;
@@ -82,17 +91,18 @@ impl Door {
     /// Answers until it is dropped.
     pub(crate) async fn serve(self, state: Arc<State>, checks: mpsc::Sender<Check>) {
         let Ok(listener) = TcpListener::from_std(self.listener) else { return };
-        let room = Room { state, checks, token: self.token };
+        let slowed = Arc::new(Mutex::new(Slowed::new(0, LONGEST_WAIT)));
+        let room = Room { state, checks, token: self.token, slowed, clock: Clock::System };
         let router = Router::new().route("/", get(page)).route("/check", post(check)).with_state(room);
         let seats = Arc::new(Semaphore::new(MOST));
         loop {
             let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
-            let Ok((stream, _)) = listener.accept().await else {
+            let Ok((stream, peer)) = listener.accept().await else {
                 // No file handles: one may be free in a while.
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 continue;
             };
-            let service = TowerToHyperService::new(router.clone());
+            let service = TowerToHyperService::new(router.clone().layer(Extension(Source(place(peer.ip())))));
             tokio::spawn(async move {
                 let mut builder = Builder::new();
                 builder.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(false).max_buf_size(16 << 10);
@@ -104,18 +114,18 @@ impl Door {
     }
 }
 
-async fn page(Shared(room): Shared<Room>, headers: HeaderMap) -> Response {
-    if !room.knows(&headers) {
-        return unknown();
+async fn page(Shared(room): Shared<Room>, Extension(source): Extension<Source>, headers: HeaderMap) -> Response {
+    if let Err(refusal) = room.admit(source, &headers) {
+        return refusal;
     }
     html(&room.state.with(|memory| render(memory, None)))
 }
 
-async fn check(Shared(room): Shared<Room>, headers: HeaderMap) -> Response {
-    if !room.knows(&headers) {
-        return unknown();
+async fn check(Shared(room): Shared<Room>, Extension(source): Extension<Source>, headers: HeaderMap) -> Response {
+    if let Err(refusal) = room.admit(source, &headers) {
+        return refusal;
     }
-    if from_elsewhere(&headers) {
+    if is_from_another_site(&headers) {
         return (StatusCode::FORBIDDEN, "a page elsewhere cannot start a check\n").into_response();
     }
     let (reply, result) = oneshot::channel();
@@ -136,30 +146,38 @@ async fn check(Shared(room): Shared<Room>, headers: HeaderMap) -> Response {
 }
 
 impl Room {
-    /// Whether the request has the token.
-    fn knows(&self, headers: &HeaderMap) -> bool {
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let token = match given.split_once(' ') {
-            Some((kind, token)) if kind.eq_ignore_ascii_case("bearer") => token.to_string(),
-            Some((kind, login)) if kind.eq_ignore_ascii_case("basic") => {
-                let login = STANDARD.decode(login).ok().and_then(|login| String::from_utf8(login).ok());
-                login.and_then(|login| Some(login.split_once(':')?.1.to_string())).unwrap_or_default()
-            }
-            _ => return false,
-        };
-        token.as_bytes().ct_eq(self.token.as_bytes()).into()
+    /// Lets a request in that has the token, or answers it. After a wrong one even the right one has to wait, or else
+    /// guessing would cost nothing.
+    fn admit(&self, Source(source): Source, headers: &HeaderMap) -> Result<(), Response> {
+        let Some(token) = token(headers) else { return Err(unknown()) };
+        let now = self.clock.now();
+        let mut slowed = self.slowed.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = slowed.wait(&source, now);
+        if wait > 0 {
+            let after = [(header::RETRY_AFTER, wait.to_string())];
+            let text = "wrong tokens before; wait, then try again\n";
+            return Err((StatusCode::TOO_MANY_REQUESTS, after, text).into_response());
+        }
+        if token.as_bytes().ct_eq(self.token.as_bytes()).into() {
+            return Ok(());
+        }
+        slowed.slow(source, now);
+        tracing::warn!(%source, "HTTP request refused: wrong token");
+        Err(unknown())
     }
 }
 
-/// Whether a browser says that another site sent it here.
-fn from_elsewhere(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let site = text("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
-    let origin = text("origin").is_some_and(|origin| {
-        let host = origin.split_once("://").map_or(origin, |(_, host)| host);
-        text("host") != Some(host)
-    });
-    site || origin
+/// The token of a request: a bearer's, or the password of a browser's log-in.
+fn token(headers: &HeaderMap) -> Option<String> {
+    let (kind, text) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    match kind.to_ascii_lowercase().as_str() {
+        "bearer" => Some(text.to_string()),
+        "basic" => {
+            let login = String::from_utf8(STANDARD.decode(text).ok()?).ok()?;
+            Some(login.split_once(':')?.1.to_string())
+        }
+        _ => None,
+    }
 }
 
 fn unknown() -> Response {
@@ -266,10 +284,6 @@ button { font: inherit; padding: .4rem 1rem; }
 mod tests {
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (header::HeaderName::from_static(name), value.parse().unwrap())).collect()
-    }
-
     #[test]
     fn what_comes_from_elsewhere_is_not_shown_as_markup() {
         let mut memory = Memory::default();
@@ -279,14 +293,26 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_that_another_site_sent_is_known() {
-        assert!(!from_elsewhere(&headers(&[("host", "127.0.0.1:8053")])));
-        assert!(!from_elsewhere(&headers(&[
-            ("host", "h:1"),
-            ("origin", "http://h:1"),
-            ("sec-fetch-site", "same-origin")
-        ])));
-        assert!(from_elsewhere(&headers(&[("host", "h:1"), ("origin", "http://evil.example")])));
-        assert!(from_elsewhere(&headers(&[("host", "h:1"), ("sec-fetch-site", "cross-site")])));
+    fn after_a_wrong_token_even_the_right_one_waits_and_others_do_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(State::open(folder.path()).unwrap());
+        let clock = Clock::manual(1000);
+        let slowed = Arc::new(Mutex::new(Slowed::new(0, LONGEST_WAIT)));
+        let token = Arc::new(zeroize::Zeroizing::new("the token".to_string()));
+        let room = Room { state, checks: mpsc::channel(1).0, token, slowed, clock: clock.clone() };
+        let try_it = |source: [u8; 4], authorization: &str| {
+            let headers = [(header::AUTHORIZATION, authorization.parse().unwrap())].into_iter().collect();
+            room.admit(Source(source.into()), &headers).map_or_else(|refusal| refusal.status().as_u16(), |()| 200)
+        };
+        let (right, wrong, login) = ("Bearer the token", "Bearer a guess", "Basic bWU6dGhlIHRva2Vu");
+        assert_eq!((try_it([127, 0, 0, 1], login), try_it([127, 0, 0, 1], "")), (200, 401));
+        assert_eq!((try_it([127, 0, 0, 1], wrong), try_it([127, 0, 0, 1], right)), (401, 429));
+        assert_eq!(try_it([192, 0, 2, 1], right), 200);
+        clock.set(clock.now() + 1);
+        assert_eq!((try_it([127, 0, 0, 1], wrong), try_it([127, 0, 0, 1], right)), (401, 429));
+        clock.set(clock.now() + 1);
+        assert_eq!(try_it([127, 0, 0, 1], right), 429);
+        clock.set(clock.now() + 1);
+        assert_eq!(try_it([127, 0, 0, 1], right), 200);
     }
 }

@@ -10,14 +10,14 @@
 //! no guessing takes the threads that answer DNS. A password that was right before is known by a keyed hash in memory,
 //! a key's secret is known anyway, and neither needs a turn; a wrong one of those is slowed like every other.
 
-use super::slow::Slowed;
+use super::slow::{LONGEST, Slowed, place};
 use crate::config::HttpUser;
 use crate::wire::Name;
 use arc_swap::ArcSwap;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
@@ -25,9 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
-/// How long a source waits at most before it may try the same user again, in seconds.
-const LONGEST: u64 = 900;
-/// How long a source waits at most before it may try anybody.
+/// How long a source waits at most before it may try anybody, in seconds.
 const LONGEST_OF_SOURCE: u64 = 32;
 /// How many wrong passwords of a source cost it only those users.
 const FREE_OF_SOURCE: u32 = 4;
@@ -231,14 +229,6 @@ impl Drop for Place<'_> {
             Some(here) if *here > 1 => *here -= 1,
             _ => drop(waiting.by_source.remove(&self.source)),
         }
-    }
-}
-
-/// Who has a prefix has all its addresses.
-fn place(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        v4 => v4,
     }
 }
 

@@ -18,7 +18,8 @@ mod listing;
 mod login;
 mod page;
 mod parameters;
-mod slow;
+pub(crate) mod site;
+pub(crate) mod slow;
 mod source;
 mod stalled;
 

@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 
+/// How long one waits at most before trying the same again, in seconds.
+pub(crate) const LONGEST: u64 = 900;
 /// After how many seconds without a wrong password all is forgotten.
-pub(super) const FORGOTTEN: u64 = 900;
+const FORGOTTEN: u64 = 900;
 /// How many are remembered.
 const REMEMBERED: usize = 4096;
 
 /// Each wrong password doubles the wait, up to a bound. Bounded: the one whose wait ends first is forgotten first, so
 /// whoever is to fill the table has to be slowed himself, at each of thousands of places.
 #[derive(Debug)]
-pub(super) struct Slowed<K> {
+pub(crate) struct Slowed<K> {
     tries: HashMap<K, Tries>,
     /// How many wrong passwords cost nothing.
     free: u32,
@@ -26,17 +29,17 @@ struct Tries {
 }
 
 impl<K: Eq + Hash + Clone> Slowed<K> {
-    pub(super) fn new(free: u32, longest: u64) -> Slowed<K> {
+    pub(crate) fn new(free: u32, longest: u64) -> Slowed<K> {
         Slowed { tries: HashMap::new(), free, longest }
     }
 
     /// How many seconds are still to pass.
-    pub(super) fn wait(&self, who: &K, now: u64) -> u64 {
+    pub(crate) fn wait(&self, who: &K, now: u64) -> u64 {
         self.tries.get(who).map_or(0, |tries| tries.until.saturating_sub(now))
     }
 
     /// Counts a wrong password: the next may come after 1, 2, 4 ... seconds.
-    pub(super) fn slow(&mut self, who: K, now: u64) {
+    pub(crate) fn slow(&mut self, who: K, now: u64) {
         let forgotten = |tries: &Tries| tries.until.saturating_add(FORGOTTEN) < now;
         if self.tries.len() >= REMEMBERED && !self.tries.contains_key(&who) {
             self.tries.retain(|_, tries| !forgotten(tries));
@@ -52,6 +55,14 @@ impl<K: Eq + Hash + Clone> Slowed<K> {
             Some(doublings) => 1u64.checked_shl(doublings.min(32)).unwrap_or(self.longest).min(self.longest),
         };
         *tries = Tries { wrong, until: now.saturating_add(seconds) };
+    }
+}
+
+/// Who is one source: who has a prefix has all its addresses.
+pub(crate) fn place(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 => v4,
     }
 }
 

@@ -1,12 +1,10 @@
-//! Where a request came from: the peer's own address, or what a trusted proxy says; whether others could read it, and whether a
-//! browser was made to ask.
+//! Where a request came from: the peer's own address, or what a trusted proxy says; and whether others could read it.
 
 use super::Rooms;
 use crate::config::Network;
 use axum::extract::FromRequestParts;
-use axum::http::header::{HOST, ORIGIN};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::Ordering;
@@ -52,18 +50,6 @@ impl FromRequestParts<Rooms> for Source {
         }
         Ok(source(neighbour, &parts.headers, trusted))
     }
-}
-
-/// Whether a page of another site made a browser ask, which adds the password by itself. A router, or a person who
-/// types the address, sends neither header.
-pub(super) fn is_from_another_site(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).map(HeaderValue::as_bytes);
-    let from_host = |origin: &HeaderValue| {
-        let origin = origin.as_bytes();
-        host.is_some_and(|host| origin.strip_suffix(host).is_some_and(|rest| rest.ends_with(b"://")))
-    };
-    headers.get("sec-fetch-site").is_some_and(|site| site != "none" && site != "same-origin")
-        || headers.get(ORIGIN).is_some_and(|origin| !from_host(origin))
 }
 
 /// Each proxy adds the address that it was spoken to from, at the end. So what trusted ones added stands at the end, and
