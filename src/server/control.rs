@@ -6,7 +6,7 @@ use super::zone_files::ZoneFiles;
 use crate::clock::timestamp;
 use crate::metrics::Metrics;
 use crate::query::Reason;
-use crate::store::Logged;
+use crate::store::{History, Logged};
 use crate::sys;
 use crate::wire::{Name, Rtype};
 use crate::zone::text::{parse, rdata_to_text, write_zone};
@@ -91,7 +91,8 @@ impl Control {
             }
             Command::History { zone, max } => {
                 let apex = name(&zone)?;
-                let commits = self.ask(|reply| Request::History { apex, since: None, max, reply }).await?;
+                let History { commits, .. } =
+                    self.ask(|reply| Request::History { apex, since: None, max, reply }).await?;
                 if commits.is_empty() {
                     return Err(format!("zone {apex} has no history here"));
                 }

@@ -12,7 +12,7 @@ pub(crate) use request::{Applied, Entrance, OperatorError, Reply, Request};
 use super::publish::Published;
 use crate::clock::Clock;
 use crate::query::View;
-use crate::store::{Commit, CommitKind, Instant, Store, StoreError};
+use crate::store::{Commit, CommitKind, Instant, Since, Store, StoreError};
 use crate::sys;
 use crate::update::Refusal;
 use crate::update::policy::Rights;
@@ -143,7 +143,7 @@ impl<S: Store + 'static> Writer<S> {
                     }));
                 }
                 Request::History { apex, since, max, reply } => {
-                    let history = self.store.history(&apex, since, max).map(|history| history.commits);
+                    let history = self.store.history(&apex, since.map(Since::Commit), max);
                     let _ = reply.send(history.map_err(|error| error.to_string()));
                 }
                 Request::Checkpoint { reply } => checkpoints.push(reply),

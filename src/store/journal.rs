@@ -65,9 +65,8 @@ use super::encode::{self, Unreadable};
 use super::mark::Step;
 use super::segment::{Chain, FRAME, Frame, Frames, Group, HEADER, Header, HeaderError, Tail};
 use super::tail::Part;
-use super::{Commit, History, Logged, RecoveryNote, StoreError, select};
+use super::{Commit, History, Logged, RecoveryNote, Since, StoreError, select};
 use crate::wire::Name;
-use crate::zone::Serial;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -292,7 +291,7 @@ impl Journal {
     }
 
     /// The commits of a zone, as [`super::Store::history`] has it. Reads back from the newest segment.
-    pub(super) fn history(&self, zone: &Name, since: Option<Serial>, max: usize) -> Result<History, StoreError> {
+    pub(super) fn history(&self, zone: &Name, since: Option<Since>, max: usize) -> Result<History, StoreError> {
         let segments = (0..self.segments.len()).rev().flat_map(|index| match self.of_zone(index, zone) {
             Ok(logged) => logged.into_iter().rev().map(Ok).collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],

@@ -5,6 +5,7 @@ use super::super::power::PowerDisk;
 use super::super::samples;
 use super::super::segment::FRAME;
 use super::*;
+use crate::zone::Serial;
 use std::time::UNIX_EPOCH;
 
 /// Small, so that a few commits fill several.
@@ -361,7 +362,7 @@ fn history_is_read_back_over_segments() {
     }
     journal.append(&[samples::change("example.com", 0, &[]), samples::change("example.com", 1, &[])]).unwrap();
     let zone = Name::parse("EXAMPLE.com").unwrap();
-    let history = journal.history(&zone, Some(Serial(0xFFFF_FFFE)), 100).unwrap();
+    let history = journal.history(&zone, Some(Since::Serial(Serial(0xFFFF_FFFE))), 100).unwrap();
     let serials: Vec<_> = history.commits.iter().map(|logged| logged.commit.to.0).collect();
     assert_eq!((serials, history.complete), (vec![0xFFFF_FFFF, 0, 1], true));
     assert_eq!(journal.history(&zone, None, 100).unwrap().commits.len(), 18);
@@ -429,7 +430,7 @@ fn old_and_surplus_segments_go_whole_but_none_that_is_needed() {
     let zone = Name::parse("example.com").unwrap();
     let history = journal.history(&zone, None, 1000).unwrap();
     assert!(!history.complete && !history.commits.is_empty());
-    let since = journal.history(&zone, Some(Serial(99)), 1000).unwrap();
+    let since = journal.history(&zone, Some(Since::Serial(Serial(99))), 1000).unwrap();
     assert!(!since.complete && since.commits.is_empty());
 }
 

@@ -1,8 +1,7 @@
 //! A store in memory, for tests of whatever writes to one.
 
-use super::{Commit, History, Logged, Store, StoreError, select};
+use super::{Commit, History, Logged, Since, Store, StoreError, select};
 use crate::wire::Name;
-use crate::zone::Serial;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -61,7 +60,7 @@ impl Store for MemoryStore {
         self.inner().commits.len() as u64
     }
 
-    fn history(&self, zone: &Name, since: Option<Serial>, max: usize) -> Result<History, StoreError> {
+    fn history(&self, zone: &Name, since: Option<Since>, max: usize) -> Result<History, StoreError> {
         let inner = self.inner();
         let newest_first = inner.commits.iter().enumerate().rev().filter(|(_, commit)| commit.zone == *zone);
         select(
@@ -75,8 +74,9 @@ impl Store for MemoryStore {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples;
+    use super::super::{CommitKind, samples};
     use super::*;
+    use crate::zone::Serial;
 
     #[test]
     fn history_since_a_serial_is_the_way_from_it_and_never_crosses_a_creation() {
@@ -89,7 +89,8 @@ mod tests {
         assert_eq!(store.append(&[steps[1].clone(), steps[2].clone()]).unwrap(), 5);
 
         let seqs = |since: Option<u32>, max| {
-            let found = store.history(&zone, since.map(Serial), max).unwrap();
+            let since = since.map(|serial| Since::Serial(Serial(serial)));
+            let found = store.history(&zone, since, max).unwrap();
             (found.commits.iter().map(|logged| logged.seq).collect::<Vec<_>>(), found.complete)
         };
         assert_eq!(seqs(None, 10), (vec![1, 3, 4, 5], true));
@@ -99,6 +100,25 @@ mod tests {
         assert_eq!(seqs(Some(u32::MAX - 1), 2), (vec![], false));
         assert_eq!(seqs(Some(17), 10), (vec![], false));
         assert_eq!(seqs(Some(1), 10), (vec![], true));
+    }
+
+    #[test]
+    fn history_since_a_commit_is_all_that_came_after_it_in_whatever_life() {
+        let mut store = MemoryStore::new();
+        let zone = Name::parse("example.com").unwrap();
+        let life = [samples::create("example.com", 1, &[]), samples::change("example.com", 2, &[])];
+        let delete = Commit { kind: CommitKind::Delete, ..samples::change("example.com", 2, &[]) };
+        let other = samples::change("example.net", 1, &[]);
+        store.append(&[&life[..], &[delete, other], &life[..]].concat()).unwrap();
+        let seqs = |since, max| {
+            let found = store.history(&zone, Some(Since::Commit(since)), max).unwrap();
+            (found.commits.iter().map(|logged| logged.seq).collect::<Vec<_>>(), found.complete)
+        };
+        assert_eq!(seqs(2, 10), (vec![3, 5, 6], true));
+        assert_eq!(seqs(6, 10), (vec![], true));
+        assert_eq!(seqs(2, 2), (vec![], false));
+        // It was another zone's.
+        assert_eq!(seqs(4, 10), (vec![], false));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::super::power::PowerDisk;
 use super::super::recovery::rebuild_tests::{Checkpointed, EAGER};
-use super::super::{DiskStore, Store, verify};
+use super::super::{DiskStore, Since, Store, verify};
 use super::*;
 use crate::zone::Record;
 use std::collections::BTreeMap;
@@ -86,7 +86,7 @@ fn opens_mended(dir: &Path, zones: &Records, last: u64, damaged: &Path) {
     let (zone, since) = begins[0];
     let serial = u32::try_from(last).unwrap() + 1;
     store.append(&[super::super::samples::change("example.com", serial, &[])]).unwrap();
-    assert!(store.history(&zone, Some(since), 1000).unwrap().complete, "{text}");
+    assert!(store.history(&zone, Some(Since::Serial(since)), 1000).unwrap().complete, "{text}");
     store.sync_table().unwrap();
     drop(store);
     assert_eq!(verify(dir).unwrap().faults, [""; 0]);

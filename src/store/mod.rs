@@ -63,8 +63,8 @@ pub trait Store: Send {
     /// The sequence number of the last commit; 0 before the first.
     fn last_seq(&self) -> u64;
 
-    /// The newest `max` commits of a zone; with `since`, the commits that lead from that serial to the zone's newest.
-    fn history(&self, zone: &Name, since: Option<Serial>, max: usize) -> Result<History, StoreError>;
+    /// The newest `max` commits of a zone; with `since`, those from there to the zone's newest.
+    fn history(&self, zone: &Name, since: Option<Since>, max: usize) -> Result<History, StoreError>;
 
     /// Hands over the zones as the last append left them, after each group that was published. A store may write a
     /// checkpoint of them, on a thread of its own, and let go of journal that nothing needs any more.
@@ -107,13 +107,22 @@ pub struct Instant {
     pub chain: [u8; 16],
 }
 
+/// From where a zone's commits are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// Those that lead from this serial, in the life that the zone has now.
+    Serial(Serial),
+    /// Those after this commit of the zone, by its sequence number, through all lives that the zone has had since.
+    Commit(u64),
+}
+
 /// Commits of one zone, read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
     /// The commits, the oldest first.
     pub commits: Vec<Logged>,
-    /// Whether this is all: from the asked serial on, or from the zone's first commit. False where the past is no longer
-    /// kept. Where a serial was asked for that cannot be led from, this is false and there are no commits; IXFR then sends the whole zone (RFC 1995
+    /// Whether this is all: from where it was asked for on, or from the zone's first commit. False where the past is no longer
+    /// kept. Where that is not known or too far back, this is false and there are no commits; IXFR then sends the whole zone (RFC 1995
     /// section 4).
     pub complete: bool,
 }
@@ -134,15 +143,25 @@ pub struct Logged {
 /// deleted and created again may use a serial twice, so the way back ends at a creation.
 fn select(
     newest_first: impl Iterator<Item = Result<Logged, StoreError>>,
-    since: Option<Serial>,
+    since: Option<Since>,
     max: usize,
     whole: bool,
 ) -> Result<History, StoreError> {
     let mut commits: Vec<Logged> = Vec::new();
     let mut complete = since.is_none() && whole;
+    let serial = match since {
+        Some(Since::Serial(serial)) => Some(serial),
+        Some(Since::Commit(_)) | None => None,
+    };
     for logged in newest_first {
         let logged = logged?;
-        if since == Some(logged.commit.to) {
+        if let Some(Since::Commit(seq)) = since
+            && logged.seq <= seq
+        {
+            complete = logged.seq == seq;
+            break;
+        }
+        if serial.is_some_and(|serial| serial == logged.commit.to) {
             complete = true;
             break;
         }
@@ -150,10 +169,10 @@ fn select(
             complete = false;
             break;
         }
-        if since.is_some() && logged.commit.kind != CommitKind::Change {
+        if serial.is_some() && logged.commit.kind != CommitKind::Change {
             break;
         }
-        let leads = since.is_some() && since == logged.commit.from;
+        let leads = serial.is_some() && serial == logged.commit.from;
         commits.push(logged);
         if leads {
             complete = true;

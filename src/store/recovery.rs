@@ -16,9 +16,9 @@ use super::restore;
 use super::start::{Base, Start, Zones, open_table};
 use super::table::{Table, TableError};
 use super::verify::{Files, Findings};
-use super::{Commit, Health, History, Instant, RecoveryNote, Store, StoreError, Told};
+use super::{Commit, Health, History, Instant, RecoveryNote, Since, Store, StoreError, Told};
 use crate::wire::Name;
-use crate::zone::{Serial, Unchecked, ZoneSet};
+use crate::zone::{Unchecked, ZoneSet};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -288,7 +288,7 @@ impl Store for DiskStore {
         self.journal.last()
     }
 
-    fn history(&self, zone: &Name, since: Option<Serial>, max: usize) -> Result<History, StoreError> {
+    fn history(&self, zone: &Name, since: Option<Since>, max: usize) -> Result<History, StoreError> {
         self.journal.history(zone, since, max)
     }
 

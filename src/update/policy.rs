@@ -138,9 +138,27 @@ impl UpdatePolicy {
             self.decide(key, owner, rtype)?;
             any = true;
         }
+        if any || self.reaches(key, owner) { Ok(()) } else { all }
+    }
+
+    /// Whether the holder of `key` may change anything at `owner`: there is a right, and no denial bars all of it.
+    pub fn reaches(&self, key: &Name, owner: &Name) -> bool {
         let own = || self.grants.iter().filter(|grant| grant.key == *key && self.rule_covers(grant, owner));
         let barred = own().any(|grant| grant.effect == Effect::Deny && !matches!(grant.types, Types::Only(_)));
-        if any || !barred && own().any(|grant| grant.effect == Effect::Allow) { Ok(()) } else { all }
+        let challenges = owner == key && self.has_challenges_of(key);
+        !barred && (challenges || own().any(|grant| grant.effect == Effect::Allow))
+    }
+
+    /// Whether [`UpdatePolicy::reaches`] holds of every owner: one right is over the whole zone, and nothing is denied.
+    pub fn reaches_all(&self, key: &Name) -> bool {
+        let own = || self.grants.iter().filter(|grant| grant.key == *key);
+        let is_whole = |rule: Rule| match rule {
+            Rule::ZoneSub => true,
+            Rule::Subdomain(name) => self.apex.is_in(&name),
+            Rule::Name(_) | Rule::KeyName => false,
+        };
+        own().any(|grant| grant.effect == Effect::Allow && is_whole(grant.rule))
+            && own().all(|grant| grant.effect == Effect::Allow)
     }
 
     fn has_challenges_of(&self, key: &Name) -> bool {

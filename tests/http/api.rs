@@ -188,10 +188,15 @@ fn zones_come_by_pages() {
     assert_eq!(home.api("GET", "/api/v1/zones?max=1001", "").0, 422);
 }
 
+/// The configuration where `router` may change every host.
+fn whole() -> String {
+    CONFIG.replace("grants = [", "grants = [\n    { key = \"router\", rule = \"zonesub\" },")
+}
+
 /// Only what is new is read, and it stands before what was read before.
 #[test]
 fn a_history_that_is_looked_at_again_and_again_is_whole_each_time() {
-    let mut home = home();
+    let mut home = Home::with(&whole());
     let history = "/api/v1/zones/home.example/history";
     let serials = |home: &Home| -> Vec<u64> {
         let (_, answer) = home.api("GET", history, "");
@@ -207,11 +212,48 @@ fn a_history_that_is_looked_at_again_and_again_is_whole_each_time() {
     home.server.kill9();
     home.restart();
     assert_eq!(serials(&home), [7, 6, 5, 4, 3, 2, 1]);
-    // A zone that was taken away and begun anew has another past.
+    // A zone that was taken away and begun anew comes to the same serials again, and its two lives are not mixed.
     home.dyndns(&["zone", "delete", "home.example", "--state-dir", "state"]);
     home.server.signal("HUP");
     home.server.wait_for_log("configuration reloaded");
-    assert_eq!(serials(&home).first(), Some(&1));
+    let mut serial = 1;
+    for last in [7, 8] {
+        while serial < last {
+            home.get(&format!("/nic/update?hostname=nas.home.example&myip=192.0.2.{serial}"));
+            serial += 1;
+        }
+        let (_, answer) = home.api("GET", history, "");
+        let commits = answer["commits"].as_array().unwrap();
+        let sequence: Vec<u64> = commits.iter().map(|commit| commit["sequence"].as_u64().unwrap()).collect();
+        assert_eq!(sequence, (1..=8 + last).rev().collect::<Vec<_>>(), "{answer}");
+        assert_eq!(commits[0]["to"], json!(last));
+    }
+}
+
+/// Who may change one host does not learn who changes the others, nor what they were.
+#[test]
+fn of_the_history_each_sees_what_happened_to_the_names_at_which_it_may_change_something() {
+    let config = CONFIG.replace("grants = [", "grants = [\n    { key = \"admin\", rule = \"zonesub\" },");
+    let directory = tempfile::tempdir().unwrap();
+    let password = add_user(&directory, "admin");
+    let home = Home::within(directory, &config, &[]);
+    let admin = |path: &str| home.get_as("admin", &password, path);
+    assert_eq!(admin("/nic/update?hostname=other.home.example,nas.home.example&myip=192.0.2.7").0, 200);
+    home.get("/nic/update?hostname=nas.home.example&myip=192.0.2.1");
+    let history = "/api/v1/zones/home.example/history";
+    let (_, answer) = home.api("GET", history, "");
+    let commits = answer["commits"].as_array().unwrap();
+    assert!(commits.len() == 2 && !answer.to_string().contains("other"), "{answer}");
+    let (_, answer) = home.api("GET", &format!("{history}?name=other.home.example"), "");
+    assert_eq!(answer["commits"], json!([]));
+    assert!(admin(history).1.contains("other.home.example"));
+
+    let hosts = home.get("/");
+    assert!(hosts.contains("other.home.example") && !hosts.contains("http admin"), "{hosts}");
+    let other = "/host/other.home.example";
+    assert!(home.get(other).contains("router may change nothing here") && !home.get(other).contains("+ A"));
+    assert!(home.get("/host/nas.home.example").contains("http admin"));
+    assert!(admin(other).1.contains("+ A 192.0.2.7"));
 }
 
 #[test]
@@ -232,7 +274,7 @@ fn records_come_by_pages_and_by_filter_and_the_history_by_name() {
 
     let history = "/api/v1/zones/home.example/history";
     let (_, all) = home.api("GET", history, "");
-    assert_eq!(all["commits"].as_array().unwrap().len(), 4);
+    assert_eq!(all["commits"].as_array().unwrap().len(), 3);
     let (_, nas) = home.api("GET", &format!("{history}?name=nas.home.example"), "");
     assert_eq!(nas["commits"].as_array().unwrap().len(), 2);
     let newest = &nas["commits"][0];

@@ -1,7 +1,8 @@
 //! REST under `/api/v1`: zones, their records, their history. `openapi.json` says it for programs, and a test holds it
 //! against the routes.
 //!
-//! A user sees the zones in which it may change something, as with transfers, and changes what its grants allow.
+//! A user sees the zones in which it may change something, as with transfers, and changes what its grants allow. Of
+//! the history it sees what happened to the names at which it may change something.
 
 use super::Rooms;
 use super::change::{TTL, replacement};
@@ -202,7 +203,7 @@ async fn history(
             _ => {}
         }
     }
-    let past = rooms.history(&zone).await?;
+    let past = rooms.history(&zone, &rooms.sight(&visitor, zone.apex())).await?;
     let touches = |event: &&Event| of.is_none_or(|name| event.touches(&KeyBuf::new(&name)));
     let commits: Vec<Value> = past.events.iter().map(Arc::as_ref).filter(touches).take(max).map(commit).collect();
     Ok(json::answer(StatusCode::OK, &json!({ "zone": zone.apex().to_string(), "commits": commits })))

@@ -1,4 +1,5 @@
-//! What happened to zones, for those who look: the newest commits, read by the writer and kept.
+//! What happened to zones, for those who look: the newest commits, read by the writer and kept. Each sees what happened
+//! to the names at which it may change something.
 //!
 //! The writer reads the journal from its end for it, and takes no updates meanwhile: over a journal of 290 MB that is
 //! 0.23 s. So it is asked for what is new since the last time alone, which stands in the newest segments; and where
@@ -7,13 +8,15 @@
 
 use super::Rooms;
 use super::json::Failure;
+use super::login::Visitor;
 use crate::server::writer::Request;
-use crate::store::Logged;
+use crate::store::{History, Logged};
+use crate::update::policy::UpdatePolicy;
 use crate::wire::{Name, Rtype};
-use crate::zone::{Changes, KeyBuf, Record, Serial, Zone};
+use crate::zone::{Changes, Key, KeyBuf, Record, Zone};
 use axum::http::StatusCode;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -35,10 +38,11 @@ pub(super) struct Histories {
     turn: Arc<Semaphore>,
 }
 
-/// Each with the serial of the zone it was read for, and when it was looked at last.
+/// Each with the zone as it was when it was read, and when it was looked at last. A serial would not do: a zone that was
+/// deleted and begun anew comes to the same one again.
 #[derive(Debug, Default)]
 struct Known {
-    zones: HashMap<Name, (Serial, u64, Past)>,
+    zones: HashMap<Name, (Weak<Zone>, u64, Past)>,
     looks: u64,
 }
 
@@ -49,15 +53,35 @@ pub(super) struct Past {
     pub(super) events: Arc<[Arc<Event>]>,
     /// Whether this is all, every record of every commit.
     pub(super) whole: bool,
+    /// The time of the oldest commit that was looked at, where there may be older ones.
+    pub(super) oldest: Option<u64>,
 }
 
 /// A commit, of which records may be left out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Event {
     pub(super) logged: Logged,
     /// How many records are left out.
     pub(super) omitted: usize,
     size: usize,
+}
+
+/// Of which names somebody sees what happened: those at which it may change something.
+#[derive(Debug)]
+pub(super) struct Sight {
+    user: Name,
+    policy: Arc<UpdatePolicy>,
+}
+
+impl Sight {
+    /// Whether it reaches over the whole zone.
+    pub(super) fn is_whole(&self) -> bool {
+        self.policy.reaches_all(&self.user)
+    }
+
+    pub(super) fn has(&self, owner: &Key) -> bool {
+        self.policy.reaches(&self.user, &owner.name())
+    }
 }
 
 impl Default for Histories {
@@ -67,21 +91,22 @@ impl Default for Histories {
 }
 
 impl Known {
-    /// What is known of a zone of this serial.
-    fn look(&mut self, apex: &Name, serial: Serial) -> Option<Past> {
+    /// What is known of this state of a zone.
+    fn look(&mut self, zone: &Arc<Zone>) -> Option<Past> {
         self.looks += 1;
-        let (of, looked, past) = self.zones.get_mut(apex)?;
+        let (of, looked, past) = self.zones.get_mut(zone.apex())?;
         *looked = self.looks;
-        Some(past.clone()).filter(|_| *of == serial)
+        Some(past.clone()).filter(|_| Weak::ptr_eq(of, &Arc::downgrade(zone)))
     }
 
     /// Puts it where the next one finds it; what nobody has looked at for the longest time goes.
-    fn keep(&mut self, apex: Name, serial: Serial, past: &Past) {
+    fn keep(&mut self, zone: &Arc<Zone>, past: &Past) {
+        let apex = *zone.apex();
         if self.zones.len() >= ZONES && !self.zones.contains_key(&apex) {
             let oldest = self.zones.iter().min_by_key(|(_, (_, looked, _))| looked).map(|(apex, _)| *apex);
             oldest.map(|oldest| self.zones.remove(&oldest));
         }
-        self.zones.insert(apex, (serial, self.looks, past.clone()));
+        self.zones.insert(apex, (Arc::downgrade(zone), self.looks, past.clone()));
     }
 }
 
@@ -104,7 +129,22 @@ impl Past {
             room = left;
             events.push(Arc::clone(event));
         }
-        Past { events: events.into(), whole }
+        let oldest = events.last().filter(|_| !whole).map(|event| event.logged.commit.time);
+        Past { events: events.into(), whole, oldest }
+    }
+}
+
+impl Past {
+    /// What somebody may see of it: neither records of other names nor commits that have no others.
+    fn seen_by(&self, sight: &Sight) -> Past {
+        let events = self.events.iter().filter(|event| event.records().any(|record| sight.has(&record.owner)));
+        let events = events.map(|event| {
+            let Event { mut logged, omitted, size } = Event::clone(event);
+            let Changes { removed, added } = &mut logged.commit.changes;
+            [removed, added].into_iter().for_each(|records| records.retain(|record| sight.has(&record.owner)));
+            Arc::new(Event { logged, omitted, size })
+        });
+        Past { events: events.collect(), ..*self }
     }
 }
 
@@ -147,21 +187,31 @@ pub(super) fn is_of(record: &Record, owner: &KeyBuf) -> bool {
 }
 
 impl Rooms {
+    /// Of the newest commits of a zone what somebody may see.
+    pub(super) async fn history(&self, zone: &Arc<Zone>, sight: &Sight) -> Result<Past, Failure> {
+        let past = self.newest(zone).await?;
+        Ok(if sight.is_whole() { past } else { past.seen_by(sight) })
+    }
+
+    /// What of a zone's history somebody may see.
+    pub(super) fn sight(&self, visitor: &Visitor, apex: &Name) -> Sight {
+        Sight { user: visitor.user, policy: self.service.exchange.published.rights().policy(apex) }
+    }
+
     /// The newest commits of a zone.
-    pub(super) async fn history(&self, zone: &Zone) -> Result<Past, Failure> {
-        let (apex, serial) = (*zone.apex(), zone.serial());
+    async fn newest(&self, zone: &Arc<Zone>) -> Result<Past, Failure> {
+        let apex = *zone.apex();
         {
             let mut known = self.histories.known.lock().await;
-            if let Some(past) = known.look(&apex, serial) {
+            if let Some(past) = known.look(zone) {
                 return Ok(past);
             }
             let before = known.zones.get(&apex).map(|(_, _, past)| past.clone()).unwrap_or_default();
             if let Some(newest) = before.events.first() {
-                let new = self.commits(apex, Some(newest.logged.commit.to)).await?;
-                // None where the zone was taken away and begun anew.
-                if !new.is_empty() {
-                    let past = Past::new(new, &before);
-                    known.keep(apex, serial, &past);
+                let new = self.commits(apex, Some(newest.logged.seq)).await?;
+                if new.complete {
+                    let past = Past::new(new.commits, &before);
+                    known.keep(zone, &past);
                     return Ok(past);
                 }
             }
@@ -169,22 +219,22 @@ impl Rooms {
         let turn = timeout(self.service.idle(), Arc::clone(&self.histories.turn).acquire_owned()).await;
         let turn = turn.ok().and_then(Result::ok).ok_or_else(Failure::busy)?;
         // Whoever had the turn before may have read the same.
-        if let Some(past) = self.histories.known.lock().await.look(&apex, serial) {
+        if let Some(past) = self.histories.known.lock().await.look(zone) {
             return Ok(past);
         }
         // A task of its own, which comes to its end although nobody waits for it any more.
         let (told, outcome) = oneshot::channel();
-        let rooms = self.clone();
+        let (rooms, zone) = (self.clone(), Arc::clone(zone));
         tokio::spawn(async move {
             let begun = Instant::now();
             let commits = rooms.commits(apex, None).await;
             let pause = begun.elapsed();
-            let past = commits.map(|commits| {
+            let past = commits.map(|History { commits, .. }| {
                 let whole = commits.len() < COMMITS;
                 Past::new(commits, &Past { whole, ..Past::default() })
             });
             if let Ok(past) = &past {
-                rooms.histories.known.lock().await.keep(apex, serial, past);
+                rooms.histories.known.lock().await.keep(&zone, past);
             }
             // Whoever asked may have gone.
             let _ = told.send(past);
@@ -194,8 +244,8 @@ impl Rooms {
         outcome.await.map_err(|_| ended())?
     }
 
-    /// A zone's commits, the oldest first: the newest, or those after a serial where they lead back to it.
-    async fn commits(&self, apex: Name, since: Option<Serial>) -> Result<Vec<Logged>, Failure> {
+    /// A zone's commits, the oldest first: the newest, or those after a commit where they go back to it.
+    async fn commits(&self, apex: Name, since: Option<u64>) -> Result<History, Failure> {
         let (reply, outcome) = oneshot::channel();
         let request = Request::History { apex, since, max: COMMITS, reply };
         self.service.exchange.queue.send(request).await.map_err(|_| ended())?;
@@ -211,8 +261,9 @@ fn ended() -> Failure {
 mod tests {
     use super::*;
     use crate::store::{Actor, Commit, CommitKind};
+    use crate::update::policy::{Effect, Grant, Rule, Types};
     use crate::wire::Ttl;
-    use crate::zone::Key;
+    use crate::zone::{Key, Serial};
 
     /// A commit that adds so many TXT records of so many octets.
     fn commit(to: u32, records: usize, octets: usize) -> Logged {
@@ -249,6 +300,25 @@ mod tests {
             assert!(octets(&past) <= SIZE_OF_ZONE * UNIT && past.events[0].logged.commit.to == Serial(to + 9));
         }
         assert!(!past.whole && past.events.len() > 10, "{}", past.events.len());
+    }
+
+    #[test]
+    fn of_a_commit_each_sees_its_own_names() {
+        let name = |text: &str| Name::parse(text).unwrap();
+        let mut logged = commit(1, 2, 10);
+        logged.commit.changes.added[1].owner = Key::new(&name("other.home.example"));
+        let past = Past::new(vec![logged, commit(2, 1, 10)], &Past::default());
+        let seen = |host: &str| {
+            let (apex, user) = (name("home.example"), name("router"));
+            let rule = Rule::Name(name(host));
+            let grant = Grant { effect: Effect::Allow, key: user, rule, types: Types::Usual };
+            let policy = Arc::new(UpdatePolicy::new(apex, vec![grant]));
+            let seen = past.seen_by(&Sight { user, policy });
+            seen.events.iter().map(|event| event.records().count()).collect::<Vec<_>>()
+        };
+        assert_eq!(seen("nas.home.example"), [1, 1]);
+        assert_eq!(seen("other.home.example"), [1]);
+        assert!(seen("home.example").is_empty());
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The page for people: hosts with their addresses, when they changed last, and what happened to one of them.
 //!
 //! Written whole on the server, so it needs no JavaScript; it has none. It shows the zones in which the user may change
-//! something, and changes nothing. "Age" is the time since the newest change of the host among the newest
+//! something, of their history what happened to the names at which it may, and changes nothing. "Age" is the time since the newest change of the host among the newest
 //! [`super::history::COMMITS`] of its zone; what changed before that is older than the oldest of them.
 
 use super::Rooms;
-use super::history::{Event, Past, ZONES, is_of};
+use super::history::{Event, Past, Sight, ZONES, is_of};
 use super::json::Failure;
 use super::listing::{Owner, Wanted};
 use super::login::Visitor;
@@ -88,15 +88,16 @@ async fn hosts_page(rooms: &Rooms, request: Request) -> Result<String, Failure> 
             continue;
         }
         // Nobody asks the writer about a zone of which nothing is shown.
+        let sight = rooms.sight(&visitor, zone.apex());
         let past = match page.owners.is_empty() {
             true => None,
             // Once there is no more patience, what is known is at hand still.
-            false => timeout_at(deadline, rooms.history(zone)).await.ok().and_then(Result::ok),
+            false => timeout_at(deadline, rooms.history(zone, &sight)).await.ok().and_then(Result::ok),
         };
         unread |= past.is_none() && !page.owners.is_empty();
         let past = past.unwrap_or_default();
         histories -= usize::from(!page.owners.is_empty());
-        section(&mut main, zone, &page.owners, &Changes::new(&past), now);
+        section(&mut main, zone, &page.owners, &Changes::new(&past, &sight), now);
         room = room.saturating_sub(page.owners.len().max(1));
         if let Some(last) = page.owners.last().filter(|_| page.more) {
             main.push_str(&more(&filter, every, zone.apex(), &last.name));
@@ -123,7 +124,8 @@ async fn host_page(rooms: &Rooms, Path(host): Path<String>, request: Request) ->
     let zone = rooms.service.exchange.published.view().zones.nearest(key.as_bytes()).cloned();
     let zone = zone.filter(|zone| rooms.knows(&visitor, zone.apex())).ok_or_else(missing)?;
     let now = rooms.service.exchange.clock.now();
-    let past = rooms.history(&zone).await?;
+    let sight = rooms.sight(&visitor, zone.apex());
+    let past = rooms.history(&zone, &sight).await?;
 
     let mut main = String::new();
     let name = Html(&owner);
@@ -145,7 +147,10 @@ async fn host_page(rooms: &Rooms, Path(host): Path<String>, request: Request) ->
     main.push_str("<h2>History</h2>");
     let events: Vec<&Event> =
         past.events.iter().map(Arc::as_ref).filter(|event| event.touches(&key)).take(CHANGES).collect();
-    if events.is_empty() {
+    if !sight.has(&Key::new(&owner)) {
+        let _ =
+            write!(main, "<p class=empty>{} may change nothing here, and so does not see it.</p>", Html(&visitor.user));
+    } else if events.is_empty() {
         main.push_str("<p class=empty>No change of it is among the newest of its zone.</p>");
     }
     main.push_str("<ol class=history>");
@@ -213,7 +218,8 @@ fn section(main: &mut String, zone: &Zone, owners: &[Owner], changes: &Changes<'
                 );
             }
             None => {
-                let before = changes.oldest.map(|oldest| format!("<td class=age>over {} ago<td>", age(now, oldest)));
+                let oldest = changes.oldest.filter(|_| changes.sight.has(&owner.key));
+                let before = oldest.map(|oldest| format!("<td class=age>over {} ago<td>", age(now, oldest)));
                 main.push_str(before.as_deref().unwrap_or("<td><td>"));
             }
         }
@@ -260,12 +266,13 @@ fn value(rtype: &str, text: &str) -> String {
 /// The newest change of each owner.
 struct Changes<'e> {
     newest: HashMap<&'e Key, &'e Commit>,
-    /// The time of the oldest commit that was looked at, where there may be older ones.
     oldest: Option<u64>,
+    /// Of which owners they are.
+    sight: &'e Sight,
 }
 
 impl<'e> Changes<'e> {
-    fn new(past: &'e Past) -> Changes<'e> {
+    fn new(past: &'e Past, sight: &'e Sight) -> Changes<'e> {
         let mut newest = HashMap::new();
         for event in past.events.iter() {
             let commit = &event.logged.commit;
@@ -273,8 +280,7 @@ impl<'e> Changes<'e> {
                 newest.entry(&record.owner).or_insert(commit);
             }
         }
-        let oldest = past.events.last().filter(|_| !past.whole).map(|event| event.logged.commit.time);
-        Changes { newest, oldest }
+        Changes { newest, oldest: past.oldest, sight }
     }
 
     fn of(&self, owner: &Key) -> Option<&'e Commit> {

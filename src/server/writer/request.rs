@@ -2,7 +2,7 @@
 
 use crate::mesh::names::{Leased, Plan};
 use crate::query::Limits;
-use crate::store::{Actor, Findings, Instant, Logged};
+use crate::store::{Actor, Findings, History, Instant};
 use crate::tsig::Keyring;
 use crate::update::policy::Rights;
 use crate::update::{Refusal, UpdateMessage};
@@ -66,11 +66,11 @@ pub(crate) enum Request {
     History {
         /// The zone.
         apex: Name,
-        /// Those after this serial alone; none where they do not lead back to it.
-        since: Option<Serial>,
+        /// Those after this commit alone; none, and not complete, where they do not go back to it.
+        since: Option<u64>,
         max: usize,
         /// Where they go.
-        reply: oneshot::Sender<Result<Vec<Logged>, OperatorError>>,
+        reply: oneshot::Sender<Result<History, OperatorError>>,
     },
     /// A checkpoint is to be written.
     Checkpoint {
