@@ -4,7 +4,9 @@
 //! have a voice, one each. An address counts if more than a third of them name it, so with three or more voices one
 //! liar cannot make an address up; among those that count a public one goes before a private one (a peer in the same
 //! network sees the private one, a peer beyond a router the public one), then the one that more name. A tie leaves
-//! things as they are, and so does silence.
+//! things as they are, and so does silence of all. A family in which nobody has seen the node for a while, though peers
+//! see it in the other, is lost and no address of its own any more; before that peers are asked in just that family
+//! (`heartbeat`), so that neither a few lost messages nor few peers that have it take it away.
 
 use super::identity::NodeId;
 use std::collections::VecDeque;
@@ -14,8 +16,15 @@ use std::time::Duration;
 /// What peers say.
 #[derive(Debug, Default)]
 pub(super) struct Voices {
-    v4: VecDeque<Voice>,
-    v6: VecDeque<Voice>,
+    v4: Family,
+    v6: Family,
+}
+
+#[derive(Debug, Default)]
+struct Family {
+    voices: VecDeque<Voice>,
+    /// When a peer said last that it sees this node there; at first, when the node started.
+    heard: Duration,
 }
 
 #[derive(Debug)]
@@ -31,13 +40,21 @@ const VOICES: usize = 5;
 const LASTS: Duration = Duration::from_secs(90);
 
 impl Voices {
+    /// Voices of a node that starts: silence is counted from now.
+    pub(super) fn since(now: Duration) -> Voices {
+        let family = || Family { voices: VecDeque::new(), heard: now };
+        Voices { v4: family(), v6: family() }
+    }
+
     /// `peer` sees this node at `address`. Returns whether no voice named that before.
     pub(super) fn say(&mut self, peer: NodeId, address: IpAddr, now: Duration) -> bool {
         let address = address.to_canonical();
         if !publishable(address) {
             return false;
         }
-        let voices = if address.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
+        let family = if address.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
+        family.heard = now;
+        let voices = &mut family.voices;
         let news = !voices.iter().any(|voice| voice.address == address);
         voices.retain(|voice| voice.peer != peer);
         voices.push_back(Voice { peer, address, at: now });
@@ -47,10 +64,22 @@ impl Voices {
         news
     }
 
-    /// The addresses, at most one of each family; `current` are those before.
-    pub(super) fn addresses(&self, current: &[IpAddr], now: Duration) -> Vec<IpAddr> {
-        let of = |voices, v4| elect(voices, current.iter().copied().find(|address| address.is_ipv4() == v4), now);
-        [of(&self.v4, true), of(&self.v6, false)].into_iter().flatten().collect()
+    /// For how long nobody has said that it sees this node in a family.
+    pub(super) fn silence(&self, v4: bool, now: Duration) -> Duration {
+        now.saturating_sub(if v4 { self.v4.heard } else { self.v6.heard })
+    }
+
+    /// The addresses, at most one of each family; `current` are those before. A family that was silent for longer than
+    /// `lost` is dropped where the other was not.
+    pub(super) fn addresses(&self, current: &[IpAddr], now: Duration, lost: Duration) -> Vec<IpAddr> {
+        let of = |v4: bool| {
+            let voices = if v4 { &self.v4.voices } else { &self.v6.voices };
+            elect(voices, current.iter().copied().find(|address| address.is_ipv4() == v4), now)
+        };
+        let silent = |v4| self.silence(v4, now) > lost;
+        let (v4, v6) = (of(true), of(false));
+        let stays = |v4: bool, other: Option<IpAddr>| !silent(v4) || silent(!v4) || other.is_none();
+        [v4.filter(|_| stays(true, v6)), v6.filter(|_| stays(false, v4))].into_iter().flatten().collect()
     }
 }
 
@@ -101,13 +130,15 @@ fn unique_local(ip: Ipv6Addr) -> bool {
 mod tests {
     use super::*;
 
+    const LOST: Duration = Duration::from_secs(90);
+
     fn heard(said: &[(u8, &str)], current: &[&str]) -> Vec<String> {
         let mut voices = Voices::default();
         for (peer, address) in said {
             voices.say(NodeId([*peer; 32]), address.parse().unwrap(), Duration::from_secs(1));
         }
         let current: Vec<IpAddr> = current.iter().map(|text| text.parse().unwrap()).collect();
-        voices.addresses(&current, Duration::from_secs(2)).iter().map(IpAddr::to_string).collect()
+        voices.addresses(&current, Duration::from_secs(2), LOST).iter().map(IpAddr::to_string).collect()
     }
 
     #[test]
@@ -155,6 +186,21 @@ mod tests {
         }
         voices.say(NodeId([4; 32]), "10.0.0.2".parse().unwrap(), Duration::from_secs(95));
         let current = ["10.0.0.1".parse().unwrap()];
-        assert_eq!(voices.addresses(&current, Duration::from_secs(96)), ["10.0.0.2".parse::<IpAddr>().unwrap()]);
+        assert_eq!(voices.addresses(&current, Duration::from_secs(96), LOST), ["10.0.0.2".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn a_family_that_is_silent_while_the_other_is_not_is_lost_and_the_last_one_stays() {
+        let at = Duration::from_secs;
+        let both: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "2001:470::1".parse().unwrap()];
+        let mut voices = Voices::since(at(0));
+        voices.say(NodeId([1; 32]), both[0], at(80));
+        assert_eq!(voices.addresses(&both, at(90), LOST), both);
+        assert_eq!(voices.addresses(&both, at(91), LOST), [both[0]]);
+        // With both silent nobody is there who could tell.
+        assert_eq!(voices.addresses(&both, at(400), LOST), both);
+        assert_eq!(voices.addresses(&both[1..], at(400), LOST), [both[1]]);
+        voices.say(NodeId([1; 32]), both[1], at(400));
+        assert_eq!(voices.addresses(&both, at(401), LOST), [both[1]]);
     }
 }

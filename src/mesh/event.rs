@@ -79,12 +79,18 @@ pub struct Saved {
     pub peers: Vec<(Vec<u8>, Option<SocketAddr>)>,
     /// What stewards took back.
     pub edicts: Vec<Edict>,
+    /// Of the peers those that did not answer any more, or had left.
+    pub gone: Vec<NodeId>,
+    /// Who was a member once and is no peer any more: it comes back after its ticket's end, whoever has restarted.
+    pub former: Vec<NodeId>,
+    /// Whether the node was in: then it never gives up.
+    pub member: bool,
 }
 
 /// What happens to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// It starts; whom to try. Where it knows peers already it tries those first, and never gives up.
+    /// It starts; whom to try. One that was in ([`Saved::member`]) tries the peers it knows, too, and never gives up.
     Start(Vec<Contact>),
     /// [`super::Node::wake`] has come.
     Timer,
@@ -127,8 +133,12 @@ pub enum Action {
     NameTaken(NodeId),
     /// It is not let in, and stops.
     Refused(Refusal),
+    /// It was in, and a member does not let it in again; it goes on trying.
+    KeptOut(Refusal),
     /// Nobody answered, after all tries; whom it tried.
     GaveUp(Vec<SocketAddr>),
+    /// Some answered, but had no time, after all tries; whom it tried.
+    AllBusy(Vec<SocketAddr>),
     /// It was removed from the mesh, and stops.
     Removed,
 }

@@ -62,8 +62,10 @@ impl Node {
             self.republish_soon();
             return None;
         }
+        let addresses = record.claim.addresses.clone();
         if self.table.put(record, self.now.ticks, &mut self.chance) {
             self.view_is_new();
+            self.hurry_where_it_can_tell(&addresses);
         }
         Some(id)
     }

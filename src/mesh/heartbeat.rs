@@ -16,13 +16,15 @@ use super::record::Role;
 use super::table::State;
 use super::ticket::Contact;
 use sha2::{Digest, Sha256};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// A peer that was asked and has not answered.
 #[derive(Debug)]
 pub(super) struct Probe {
     failures: u32,
+    /// It was asked in the other family first, and at its first place after that.
+    other_first: bool,
     pub(super) deadline: Duration,
 }
 
@@ -57,6 +59,11 @@ const COMPARED: usize = 2;
 const ASKERS: usize = 8;
 /// For how long a node that came or moved asks peers in both families where they see it.
 pub(super) const SETTLING: Duration = Duration::from_secs(60);
+/// A family in which nobody has seen this node for so long is no more among its addresses: as soon as a silent node is gone
+/// from all views. Peers are asked in it from a third of that on.
+const LOST: Duration = Duration::from_secs(90);
+/// The same in heartbeats, where these are far apart.
+const LOST_BEATS: u32 = 6;
 /// So far apart are heartbeats out of turn at the least: a peer that says something new each time gains little.
 const BETWEEN_HURRIES: Duration = Duration::from_secs(5);
 /// How long news waits for more.
@@ -110,12 +117,12 @@ impl Node {
         let mut compare = announce || self.differs;
         self.differs = false;
         for id in self.table.next_in_round(AT_A_TIME, &mut self.chance) {
-            if !self.probes.contains_key(&id) {
-                let asked = self.probe(id, 0, std::mem::take(&mut compare));
-                self.ask_in_the_other_family(id, asked);
-            }
+            let waits = self.probes.contains_key(&id);
+            let asked = if waits { None } else { self.probe(id, None, std::mem::take(&mut compare)) };
+            self.ask_in_the_other_family(id, asked);
         }
         self.ask_contacts_of_the_other_family();
+        self.ask_in_the_silent_family();
         // Lost peers are looked for, each in its turn: by that a mesh that was split finds itself again, and a node
         // with nobody left never gives up.
         let alone = self.table.len() <= 1;
@@ -152,18 +159,23 @@ impl Node {
         }
     }
 
-    /// Asks a peer whether it lives, at the address whose turn it is after so many failures. Returns that.
-    fn probe(&mut self, id: NodeId, failures: u32, compare: bool) -> Option<SocketAddr> {
+    /// Asks a peer whether it lives, at the address whose turn it is after the `last` try. Returns that.
+    fn probe(&mut self, id: NodeId, last: Option<Probe>, compare: bool) -> Option<SocketAddr> {
         let peer = self.table.peer(&id)?;
         let mut places = peer.places();
         // Of a peer with both families each is used in turn, so that both see this node's addresses.
         let other = places.iter().position(|at| places.first().is_some_and(|first| first.is_ipv4() != at.is_ipv4()));
-        let both = self.addresses.len() > 1 || self.chance.below(8) == 0;
-        if let Some(other) = other.filter(|_| failures == 0 && both && self.chance.below(2) == 0) {
-            places.swap(0, other);
-        }
+        let failures = last.as_ref().map_or(0, |last| last.failures);
+        let other_first = match last {
+            Some(last) => last.other_first,
+            None => (self.addresses.len() > 1 || self.chance.below(8) == 0) && self.chance.below(2) == 0,
+        };
+        // The first place comes right after it: a whole family may be gone.
+        let turned = other.filter(|_| other_first).and_then(|other| places.get_mut(..=other));
+        turned.into_iter().for_each(|places| places.rotate_right(1));
         let turn = usize::try_from(failures).unwrap_or(0).checked_rem(places.len());
-        self.probes.insert(id, Probe { failures, deadline: self.now.ticks.saturating_add(self.settings.timeout) });
+        let deadline = self.now.ticks.saturating_add(self.settings.timeout);
+        self.probes.insert(id, Probe { failures, other_first, deadline });
         // A peer that nobody has seen yet has no address; it will be asked for like any that is lost.
         let to = turn.and_then(|turn| places.get(turn)).copied()?;
         self.number = self.number.wrapping_add(1);
@@ -172,21 +184,24 @@ impl Node {
         Some(to)
     }
 
-    /// A node that has just come, or moved, asks a peer in the family that it did not ask in, too. That nobody answers
-    /// there says nothing of the peer.
+    /// A node that has just come, or moved, asks a peer in the family that it did not ask in, too; in both, where it waits
+    /// for an answer from before. That nobody answers there says nothing of the peer.
     fn ask_in_the_other_family(&mut self, id: NodeId, asked: Option<SocketAddr>) {
         let settled = self.due.settled <= self.now.ticks || !self.settings.advertise.is_empty();
-        let Some((peer, asked)) = self.table.peer(&id).zip(asked).filter(|_| !settled) else { return };
-        if let Some(to) = peer.places().into_iter().find(|at| at.is_ipv4() != asked.is_ipv4()) {
-            self.ask(Some(id), to);
+        let Some(peer) = self.table.peer(&id).filter(|_| !settled) else { return };
+        let places = peer.places();
+        for v4 in [true, false].into_iter().filter(|v4| asked.is_none_or(|asked| asked.is_ipv4() != *v4)) {
+            let to = places.iter().find(|at| at.is_ipv4() == v4).copied();
+            to.into_iter().for_each(|to| self.ask(Some(id), to));
         }
     }
 
     /// A node that has just come, or moved, asks the contacts of the family in which it does not know itself: where all
     /// joined in one family nobody would ever learn of the other.
     fn ask_contacts_of_the_other_family(&mut self) {
-        let settled = self.due.settled <= self.now.ticks || !self.settings.advertise.is_empty();
-        if settled || self.addresses.is_empty() {
+        // Now and then one that has been there for long does, too: the family may be back.
+        let (settled, now_and_then) = (self.due.settled <= self.now.ticks, self.due.full <= self.now.ticks);
+        if (settled && !now_and_then) || !self.settings.advertise.is_empty() || self.addresses.is_empty() {
             return;
         }
         let unknown = |contact: &&Contact| self.addresses.iter().all(|own| own.is_ipv4() != contact.address.is_ipv4());
@@ -194,6 +209,34 @@ impl Node {
         for contact in contacts {
             self.ask(contact.id, contact.address);
         }
+    }
+
+    /// Asks peers in a family in which nobody has seen this node for a while. They may all have asked in the other, or
+    /// few have it; where none of them answers it is lost.
+    fn ask_in_the_silent_family(&mut self) {
+        if !self.settings.advertise.is_empty() {
+            return;
+        }
+        for v4 in self.addresses.iter().map(IpAddr::is_ipv4).collect::<Vec<_>>() {
+            if self.voices.silence(v4, self.now.ticks) < self.lost_after() / 3 {
+                continue;
+            }
+            let claims = self.table.counted().map(|peer| &peer.record.claim).filter(|claim| claim.id != self.id);
+            let peers = claims.filter_map(|claim| {
+                let ip = claim.addresses.iter().find(|ip| ip.is_ipv4() == v4)?;
+                Some((Some(claim.id), SocketAddr::new(*ip, claim.port)))
+            });
+            let contacts = self.contacts.iter().filter(|contact| contact.address.is_ipv4() == v4);
+            let mut places: Vec<(Option<NodeId>, SocketAddr)> =
+                peers.chain(contacts.map(|contact| (contact.id, contact.address))).collect();
+            self.chance.shuffle(&mut places);
+            places.into_iter().take(AT_A_TIME).for_each(|(id, to)| self.ask(id, to));
+        }
+    }
+
+    /// After how long a silence a family is lost.
+    fn lost_after(&self) -> Duration {
+        LOST.max(self.settings.heartbeat.saturating_mul(LOST_BEATS))
     }
 
     /// Asks where it is seen, without news, for that is passed on so many times and no more.
@@ -218,7 +261,7 @@ impl Node {
                 self.send_to(&other, &Message::Where(id));
             }
         }
-        self.probe(id, failures, false);
+        self.probe(id, Some(Probe { failures, ..probe }), false);
     }
 
     /// Suspects a peer with just this record, and says so.
@@ -273,6 +316,25 @@ impl Node {
         self.seen_at(from, beat.seen);
     }
 
+    /// A new node, or one that has moved, hears of a peer: where that has a family in which this node does not know itself
+    /// it can tell, now rather than at the next heartbeat.
+    pub(super) fn hurry_where_it_can_tell(&mut self, addresses: &[IpAddr]) {
+        let knows = |v4| self.addresses.iter().any(|own| own.is_ipv4() == v4);
+        let tells = addresses.iter().any(|ip| !knows(ip.is_ipv4()));
+        if tells && self.due.settled > self.now.ticks && self.settings.advertise.is_empty() {
+            self.hurry();
+        }
+    }
+
+    /// A heartbeat out of turn, as soon as the last such one is not just over.
+    fn hurry(&mut self) {
+        let at = self.due.hurry.max(self.now.ticks);
+        if at < self.due.beat && !self.addresses.is_empty() {
+            self.due.hurry = at.saturating_add(BETWEEN_HURRIES);
+            self.due.beat = at;
+        }
+    }
+
     /// A peer sees this node at an address.
     pub(super) fn seen_at(&mut self, by: NodeId, at: SocketAddr) {
         let now = self.now.ticks;
@@ -280,12 +342,9 @@ impl Node {
         if news && self.settings.advertise.is_empty() {
             // What one peer says counts for little: the others are asked now.
             self.due.settled = now.saturating_add(SETTLING);
-            if self.due.hurry <= now && !self.addresses.is_empty() {
-                self.due.hurry = now.saturating_add(BETWEEN_HURRIES);
-                self.due.beat = now;
-            }
+            self.hurry();
         }
-        let addresses = self.voices.addresses(&self.addresses, self.now.ticks);
+        let addresses = self.voices.addresses(&self.addresses, now, self.lost_after());
         if addresses != self.addresses {
             let homeless = self.addresses.is_empty();
             self.addresses = addresses;
@@ -309,7 +368,7 @@ impl Node {
             askers.push((from, at));
         }
         if !self.probes.contains_key(&id) && self.table.counts(&id) {
-            self.probe(id, 0, false);
+            self.probe(id, None, false);
         }
     }
 
@@ -383,7 +442,7 @@ impl Node {
         }
         if self.settings.role == Role::Server {
             for id in self.quiet_hosts() {
-                self.probe(id, 0, false);
+                self.probe(id, None, false);
             }
         }
     }

@@ -25,13 +25,19 @@ pub(super) struct Joining {
     visited: Vec<SocketAddr>,
     tries: u32,
     for_ever: bool,
+    /// Somebody answered, and had no time.
+    busy: bool,
     pub(super) deadline: Duration,
 }
 
 /// How often a contact is tried.
 const TRIES: u32 = 4;
+/// The most watchers at once.
+const WATCHERS: usize = 4096;
 /// The most places a new node goes to.
 const PLACES: usize = 64;
+/// After how long, and as much again by chance, a new node asks others what its host did not know.
+const SOON: Duration = Duration::from_secs(1);
 /// How long a new node is told what there is, at most.
 const SESSION: Duration = Duration::from_secs(30);
 
@@ -39,7 +45,8 @@ impl Node {
     pub(super) fn begin_joining(&mut self, for_ever: bool) {
         let waiting = self.contacts.iter().copied().collect();
         let deadline = self.now.ticks;
-        self.joining = Some(Joining { waiting, current: None, visited: Vec::new(), tries: TRIES, for_ever, deadline });
+        let (current, visited) = (None, Vec::new());
+        self.joining = Some(Joining { waiting, current, visited, tries: TRIES, for_ever, busy: false, deadline });
     }
 
     pub(super) fn join_if_due(&mut self) {
@@ -61,11 +68,11 @@ impl Node {
             }
             None => {
                 let visited = std::mem::take(&mut joining.visited);
-                let for_ever = joining.for_ever;
+                let (for_ever, busy) = (joining.for_ever, joining.busy);
                 self.joining = None;
                 if !for_ever {
                     self.life = Life::Over;
-                    self.out.push(Action::GaveUp(visited));
+                    self.out.push(if busy { Action::AllBusy(visited) } else { Action::GaveUp(visited) });
                 }
             }
         }
@@ -96,7 +103,12 @@ impl Node {
             self.host = Some(from);
             if self.life == Life::Outside {
                 self.life = Life::Inside;
-                self.due.beat = self.now.ticks.saturating_add(self.settings.heartbeat);
+                self.member = true;
+                // Others came at the same time, perhaps, and whoever let it in may know little; and it asks where it is
+                // seen in the other family.
+                self.differs = true;
+                let wait = SOON.saturating_add(self.part_of(SOON)).min(self.settings.heartbeat);
+                self.due.beat = self.now.ticks.saturating_add(wait);
                 self.out.push(Action::Joined);
             }
         } else if self.table.peer(&from).is_none() {
@@ -114,6 +126,7 @@ impl Node {
         let now = self.now.ticks;
         let wait = self.part_of(self.settings.timeout);
         let Some(joining) = self.joining.as_mut() else { return };
+        joining.busy = true;
         let new = contacts.iter().filter(|contact| {
             !joining.visited.contains(&contact.address)
                 && !joining.waiting.iter().any(|other| other.address == contact.address)
@@ -134,13 +147,15 @@ impl Node {
     }
 
     pub(super) fn refused(&mut self, from: NodeId, refusal: Refusal) {
-        let member = self.table.peer(&from).is_some();
-        if self.is_tried(from) && self.life == Life::Outside {
+        let (member, tried) = (self.table.peer(&from).is_some(), self.is_tried(from));
+        if tried && self.life == Life::Outside {
             self.joining = None;
             self.life = Life::Over;
             self.out.push(Action::Refused(refusal));
         } else if let (true, Refusal::NameTaken(holder)) = (member, refusal) {
             self.out.push(Action::NameTaken(holder));
+        } else if member || tried {
+            self.out.push(Action::KeptOut(refusal));
         }
     }
 
@@ -201,6 +216,9 @@ impl Node {
             return Ok(false);
         }
         if claim.role == Role::Watcher {
+            if self.watchers.len() >= WATCHERS && !self.watchers.contains_key(&from) {
+                return Err(Refusal::Full);
+            }
             self.watchers.insert(from, self.now.ticks);
             return Ok(false);
         }

@@ -35,8 +35,8 @@ pub struct Node {
     /// Its own record as it was signed last.
     pub(super) own: Vec<u8>,
     pub(super) issued: u64,
-    /// When it last signed a record.
-    pub(super) published: Option<Duration>,
+    /// Until when the records that it has signed suffice.
+    pub(super) published: Duration,
     pub(super) queue: Queue,
     pub(super) edicts: BTreeMap<(EdictKind, NodeId), Edict>,
     pub(super) probes: BTreeMap<NodeId, Probe>,
@@ -60,6 +60,8 @@ pub struct Node {
     /// Which of the lost is looked for next.
     pub(super) look: usize,
     pub(super) life: Life,
+    /// It is in the mesh, or was when it ended.
+    pub(super) member: bool,
     told: Option<NodeId>,
     view_changed: bool,
     pub(super) out: Vec<Action>,
@@ -78,7 +80,8 @@ pub(super) const SKEW: u64 = 600;
 pub(super) const LEFT: u64 = 7200;
 /// The longest lease that is accepted, in seconds.
 const LONGEST_LEASE: u32 = 86_400;
-/// Between two records; far less than a suspicion lasts.
+/// Between two records, of which two may follow each other at once, as when both families change; far less than a suspicion
+/// lasts.
 const BETWEEN_RECORDS: Duration = Duration::from_secs(5);
 /// From how many peers words are counted at the same time.
 const SPEAKERS: usize = 65_536;
@@ -93,7 +96,7 @@ impl Node {
         mesh: NodeId,
         admission: Admission,
         notary: Box<dyn Notary>,
-        saved: Saved,
+        memory: Saved,
         seed: u64,
     ) -> Node {
         let id = key.id();
@@ -108,12 +111,12 @@ impl Node {
             now: Now::default(),
             table: Table::new(id),
             voices: Voices::default(),
-            addresses: saved.addresses,
-            sequence: saved.sequence,
-            since: saved.since,
+            addresses: memory.addresses.clone(),
+            sequence: memory.sequence,
+            since: memory.since,
             own: Vec::new(),
             issued: 0,
-            published: None,
+            published: Duration::ZERO,
             queue: Queue::default(),
             edicts: BTreeMap::new(),
             probes: BTreeMap::new(),
@@ -130,25 +133,12 @@ impl Node {
             differs: false,
             look: 0,
             life: Life::Outside,
+            member: memory.member,
             told: None,
             view_changed: false,
             out: Vec::new(),
         };
-        for edict in saved.edicts {
-            if edict.holds(mesh) {
-                node.edicts.insert((edict.kind, edict.subject), edict);
-            }
-        }
-        for (octets, at) in saved.peers {
-            let Ok(record) = node.notary.admit(&octets) else { continue };
-            let peer = record.claim.id;
-            if peer != id && !node.is_removed(&peer) && node.table.peer(&peer).is_none() {
-                node.table.put(record, Duration::ZERO, &mut node.chance);
-                if let Some(at) = at {
-                    node.table.heard(&peer, at, Duration::ZERO);
-                }
-            }
-        }
+        node.remember(memory);
         node
     }
 
@@ -223,21 +213,11 @@ impl Node {
         if self.settings.advertise.is_empty() { &self.addresses } else { &self.settings.advertise }
     }
 
-    /// What is to survive a restart.
-    pub fn saved(&self) -> Saved {
-        let peers = self.table.peers().filter(|peer| peer.record.claim.id != self.id);
-        Saved {
-            sequence: self.sequence,
-            since: self.since,
-            addresses: self.addresses.clone(),
-            peers: peers.map(|peer| (peer.record.octets().to_vec(), peer.heard.map(|(_, at)| at))).collect(),
-            edicts: self.edicts.values().copied().collect(),
-        }
-    }
-
     fn start(&mut self, contacts: Vec<Contact>) {
         self.contacts = contacts;
         let ticks = self.now.ticks;
+        self.voices = Voices::since(ticks);
+        self.table.gone_since(ticks);
         self.due.minute = ticks.saturating_add(Duration::from_secs(60));
         // The first beats are apart by chance, or nodes that lost power together would speak together for ever.
         self.due.announce = ticks.saturating_add(self.part_of(self.settings.announce));
@@ -254,10 +234,11 @@ impl Node {
         }
         let alone = self.table.len() == 0;
         self.publish();
-        if alone && !self.contacts.is_empty() {
+        if alone && !self.member && !self.contacts.is_empty() {
             self.begin_joining(false);
         } else {
             self.life = Life::Inside;
+            self.member = true;
             if self.settings.role != Role::Watcher {
                 self.spread(self.id);
             }
@@ -304,7 +285,7 @@ impl Node {
         let record = self.sign(self.settings.lease);
         self.own = record.octets().to_vec();
         self.issued = self.now.unix;
-        self.published = Some(self.now.ticks);
+        self.published = self.published.max(self.now.ticks).saturating_add(BETWEEN_RECORDS);
         self.due.publish = None;
         // A watcher has one only to show it where it joins.
         if self.settings.role != Role::Watcher && self.table.put(Arc::new(record), self.now.ticks, &mut self.chance) {
@@ -324,8 +305,7 @@ impl Node {
     /// machine with a copy of the key, could ask for the next at once.
     pub(super) fn republish_soon(&mut self) {
         if self.due.publish.is_none() {
-            let next = self.published.map(|last| last.saturating_add(BETWEEN_RECORDS));
-            self.due.publish = Some(next.unwrap_or_default().max(self.now.ticks));
+            self.due.publish = Some(self.published.saturating_sub(BETWEEN_RECORDS).max(self.now.ticks));
         }
     }
 
@@ -383,6 +363,14 @@ impl Node {
                 self.send(Some(from), at, &Message::Join(record));
             }
             Message::Stranger => {}
+            Message::Tell { news, .. } if !known && self.life == Life::Inside => {
+                // A steward's word is as good from anybody; a node that has forgotten its peers hears of its end by it.
+                let own = |news: &News| matches!(news, News::Edict(edict) if (edict.kind, edict.subject) == (EdictKind::Remove, self.id));
+                match news.into_iter().find(own) {
+                    Some(News::Edict(edict)) => self.obey(edict),
+                    _ => self.send(Some(from), at, &Message::Stranger),
+                }
+            }
             _ if !known => self.send(Some(from), at, &Message::Stranger),
             message => {
                 self.hear(from, at);

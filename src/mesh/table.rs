@@ -119,6 +119,25 @@ impl Table {
         self.peers.contains_key(id) || self.once.contains(id)
     }
 
+    /// A former member.
+    pub(super) fn was_once(&mut self, id: NodeId) {
+        if self.once.len() < ONCE {
+            self.once.insert(id);
+        }
+    }
+
+    /// The former members.
+    pub(super) fn former(&self) -> impl Iterator<Item = NodeId> {
+        self.once.iter().copied()
+    }
+
+    /// Those that are gone are so since now, for a node that starts.
+    pub(super) fn gone_since(&mut self, now: Duration) {
+        for peer in self.peers.values_mut().filter(|peer| !peer.state.counts()) {
+            peer.state = State::Gone { since: now };
+        }
+    }
+
     /// Whoever of those that count claimed the name first; of two at the same time the one with the lower id.
     pub(super) fn holder(&self, name: &Label) -> Option<NodeId> {
         let from = (name.clone(), 0, NodeId([0; 32]));
@@ -239,9 +258,7 @@ impl Table {
         let Some(peer) = self.peers.remove(id) else { return false };
         self.uncount(&peer);
         self.round.retain(|other| other != id);
-        if self.once.len() < ONCE {
-            self.once.insert(*id);
-        }
+        self.was_once(*id);
         peer.state.counts()
     }
 

@@ -2,6 +2,7 @@
 
 use crate::world::{World, v4};
 use dyndns::mesh::{Action, Event, Refusal, Role};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 const fn seconds(seconds: u64) -> Duration {
@@ -48,6 +49,82 @@ fn nodes_that_all_joined_by_ipv4_learn_their_ipv6_addresses_by_a_contact_that_ha
     for host in 0..3 {
         assert_eq!(world.node(host).addresses().len(), 2, "{host}: {:?}", world.node(host).addresses());
     }
+}
+
+fn v6(host: usize) -> SocketAddr {
+    format!("[2001:470::{host}:1]:5399").parse().unwrap()
+}
+
+/// The addresses that a node said it has since it began, each time that they changed.
+fn said(world: &World, host: usize) -> Vec<Vec<String>> {
+    let texts = |list: &Vec<IpAddr>| list.iter().map(ToString::to_string).collect();
+    let addresses = world.hosts[host].said.iter().filter_map(|action| match action {
+        Action::Addresses(addresses) => Some(texts(addresses)),
+        _ => None,
+    });
+    addresses.collect()
+}
+
+/// `count` nodes with addresses of both families, which know each other.
+fn both_families(count: usize) -> World {
+    let mut world = World::new(3);
+    for number in 0..count {
+        let host = world.add(Role::Member);
+        world.moves(host, vec![v4(host + 1), v6(host)]);
+        world.start(host, if number == 0 { Vec::new() } else { vec![v4(1), v6(0)] }, Duration::ZERO);
+    }
+    world.run(seconds(120));
+    assert!(world.agrees() && (0..count).all(|host| world.sees(0, host).len() == 2));
+    world
+}
+
+#[test]
+fn a_family_whose_address_is_lost_leaves_the_record_and_comes_back_with_it() {
+    for count in [2, 3, 10] {
+        for (lost, left) in [(v6(1), v4(2)), (v4(2), v6(1))] {
+            let mut world = both_families(count);
+            world.hosts[1].said.clear();
+            world.moves(1, vec![left]);
+            world.run(seconds(150));
+            for host in 0..count {
+                assert_eq!(world.sees(host, 1), [left.ip().to_string()], "{count} nodes, {host} without {lost}");
+                // Of two the other has nobody left who could see it there.
+                let seen = if count == 2 { 1 } else { 2 };
+                assert_eq!(world.sees(host, 0).len(), seen, "{count} nodes: {host} of the first");
+            }
+            world.run(seconds(3600));
+            world.moves(1, vec![v4(2), v6(1)]);
+            world.run(seconds(600));
+            let both = vec![v4(2).ip().to_string(), v6(1).ip().to_string()];
+            assert_eq!(world.sees(0, 1), both, "{count} nodes: back at {lost}");
+            assert_eq!(said(&world, 1), [vec![left.ip().to_string()], both], "{count} nodes: each change once");
+        }
+    }
+}
+
+#[test]
+fn a_family_that_only_two_of_many_have_stays_though_messages_are_lost() {
+    let mut world = both_families(2);
+    for _ in 2..20 {
+        let host = world.add(Role::Member);
+        world.start(host, vec![v4(1)], Duration::ZERO);
+    }
+    world.run(seconds(120));
+    world.loss = 50;
+    world.hosts[0].said.clear();
+    world.run(seconds(2 * 3600));
+    assert_eq!(said(&world, 0), Vec::<Vec<String>>::new());
+    assert_eq!((world.sees(19, 0).len(), world.sees(19, 1).len()), (2, 2));
+}
+
+#[test]
+fn a_node_that_nobody_hears_keeps_its_addresses() {
+    let mut world = both_families(3);
+    world.hosts[1].side = 1;
+    world.run(seconds(3600));
+    assert_eq!(world.node(1).addresses().len(), 2);
+    // The two others see each other, in both.
+    assert_eq!((world.sees(0, 2).len(), world.sees(2, 0).len()), (2, 2));
 }
 
 #[test]

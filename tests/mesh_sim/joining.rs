@@ -29,6 +29,75 @@ fn an_expired_ticket_lets_nobody_in_but_a_member_comes_back_after_it() {
 }
 
 #[test]
+fn a_member_that_was_away_for_long_comes_back_after_its_tickets_end_though_all_others_have_restarted() {
+    let mut world = peace(5);
+    let edict = world.steward.edict(EdictKind::Remove, world.hosts[4].id, world.unix());
+    world.crash(4);
+    world.tell(0, Event::Edict(edict));
+    world.crash(3);
+    world.run(seconds(86_400));
+    // One after the other, as for an upgrade, and then all at once, as after a power cut.
+    for host in [0, 1, 2] {
+        world.crash(host);
+        world.run(seconds(300));
+        world.start(host, Vec::new(), Duration::ZERO);
+        world.run(seconds(300));
+    }
+    (0..3).for_each(|host| world.crash(host));
+    (0..3).for_each(|host| world.start(host, Vec::new(), Duration::ZERO));
+    world.run(seconds(7200));
+    world.hosts[3].said.clear();
+    world.start(3, Vec::new(), Duration::ZERO);
+    world.start(4, Vec::new(), Duration::ZERO);
+    world.run(seconds(60));
+    assert!((0..4).all(|host| world.node(host).hosts().count() == 4), "{:?}", world.hosts[3].said);
+    assert!(world.hosts[4].said.contains(&Action::Removed), "{:?}", world.hosts[4].said);
+}
+
+#[test]
+fn a_member_whose_ticket_has_ended_is_told_where_nobody_remembers_it_and_goes_on() {
+    let mut world = peace(2);
+    world.crash(1);
+    world.run(seconds(86_400));
+    // The other has lost all but its key.
+    world.crash(0);
+    world.forgets(0);
+    world.start(0, Vec::new(), Duration::ZERO);
+    world.start(1, Vec::new(), Duration::ZERO);
+    world.run(seconds(600));
+    assert!(world.hosts[1].said.contains(&Action::KeptOut(Refusal::Expired)), "{:?}", world.hosts[1].said);
+    assert!(world.node(1).wake().is_some());
+}
+
+#[test]
+fn a_member_that_starts_alone_never_gives_up() {
+    let mut world = peace(2);
+    world.tell(0, Event::Leave);
+    world.run(seconds(5));
+    world.crash(1);
+    world.crash(0);
+    world.hosts[1].said.clear();
+    world.start(1, vec![v4(1)], Duration::ZERO);
+    world.run(seconds(3600));
+    assert_eq!(world.hosts[1].said, []);
+    world.start(0, Vec::new(), Duration::ZERO);
+    world.converge(seconds(60)).unwrap();
+}
+
+#[test]
+fn who_was_gone_before_a_restart_is_gone_after_it() {
+    let mut world = peace(5);
+    world.crash(4);
+    world.run(seconds(120));
+    world.crash(0);
+    world.start(0, Vec::new(), Duration::ZERO);
+    world.run(seconds(1));
+    assert!(world.sees(0, 4).is_empty() && !world.sees(0, 3).is_empty());
+    world.start(4, Vec::new(), Duration::ZERO);
+    world.converge(seconds(60)).unwrap();
+}
+
+#[test]
 fn a_revoked_ticket_lets_nobody_in_at_any_member_and_members_stay() {
     let mut world = peace(5);
     let edict = world.steward.edict(EdictKind::Revoke, world.ticket().pass.ticket, world.unix());
@@ -165,7 +234,7 @@ fn servers_that_are_all_busy_do_not_send_a_new_node_in_circles() {
     world.start(new, vec![v4(1)], Duration::ZERO);
     let joins = world.kinds[8].0;
     world.run(seconds(120));
-    assert!(matches!(world.hosts[new].said[..], [Action::GaveUp(_)]), "{:?}", world.hosts[new].said);
+    assert!(matches!(world.hosts[new].said[..], [Action::AllBusy(_)]), "{:?}", world.hosts[new].said);
     assert!(world.kinds[8].0 - joins <= 4 * 8, "{}", world.kinds[8].0 - joins);
 }
 

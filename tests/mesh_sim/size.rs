@@ -34,10 +34,11 @@ fn three_nodes_converge_within_seconds() {
 
 #[test]
 fn fifty_nodes_that_start_at_once_converge_within_an_announcement() {
-    let mut world = World::of(50, 1);
-    let took = world.converge(seconds(90)).unwrap();
-    println!("50 nodes: know the same after {took:?}");
-    assert!(took <= seconds(60), "{took:?}");
+    for seed in 1..=5 {
+        let took = World::of(50, seed).converge(seconds(90)).unwrap();
+        println!("50 nodes: know the same after {took:?}, by the chance of {seed}");
+        assert!(took <= seconds(30), "{took:?} by the chance of {seed}");
+    }
 }
 
 #[test]

@@ -185,6 +185,11 @@ impl World {
         self.hosts[host].wake = None;
     }
 
+    /// What a host's node saved is lost.
+    pub(crate) fn forgets(&mut self, host: usize) {
+        self.hosts[host].saved = Saved::default();
+    }
+
     pub(crate) fn tell(&mut self, host: usize, event: Event) {
         let now = Now { ticks: self.now, unix: self.unix().saturating_add_signed(self.hosts[host].skew) };
         let Some(node) = self.hosts[host].node.as_mut() else { return };

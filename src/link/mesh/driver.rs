@@ -3,14 +3,16 @@
 use super::control::{self, Asked};
 use super::links::Target;
 use super::report::{Reply, TicketReport};
-use super::state::{Membership, State, random, save};
+use super::state::{Membership, Options, State, random, save};
 use super::tickets::Tickets;
 use super::transport::{Received, Transport};
 use super::view::{Change, Host, View};
 use super::{Entry, PORT, Settings};
 use crate::clock::Clock;
 use crate::error::{Error, io_text};
-use crate::mesh::{Action, Contact, Event, Node, NodeId, Now, Offence, Rights, Role, Saved, Steward, Ticket, Verifier};
+use crate::mesh::{
+    Action, Contact, Event, Node, NodeId, Now, Offence, Refusal, Rights, Role, Saved, Steward, Ticket, Verifier,
+};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -39,6 +41,8 @@ pub struct Mesh {
     /// When the next view is shown, if it is another one.
     show_at: Option<Instant>,
     pub(super) joined: bool,
+    /// Why a member said last that it does not take this node back.
+    kept_out: Option<Refusal>,
     pub(super) started: u64,
     pub(super) end: Option<End>,
 }
@@ -87,7 +91,7 @@ impl Mesh {
             return Err(Error::refused(format!("cannot {what} by this ticket: it is for the other")).remedy(remedy));
         }
         let admission = ticket.admit(me).ok_or_else(unusable)?;
-        let mut saved = state.saved();
+        let mut saved = Saved { member: before.is_some(), ..state.saved() };
         if before.as_ref().is_some_and(|before| before.name != settings.node.name.as_str()) {
             // Another name is claimed from now on, not from when the old one was.
             saved.since = 0;
@@ -131,6 +135,7 @@ impl Mesh {
             saving: None,
             show_at: None,
             joined: false,
+            kept_out: None,
             end: None,
         };
         if before.is_some() || mesh.tickets.is_steward() {
@@ -164,16 +169,16 @@ impl Mesh {
             contacts = self.find_contacts() => contacts,
             _ = stop.changed() => return Ok(()),
         };
-        let knows_some = self.node.summary().members > 0;
+        let (knows_some, member) = (!self.saved.peers.is_empty(), self.saved.member);
         // Whoever began the mesh and knows nobody is the first: there is nobody yet to let it in.
-        let first = !knows_some && self.ticket.pass.expires == FOR_EVER;
-        let contacts = if first { Vec::new() } else { contacts };
+        let first = self.ticket.pass.expires == FOR_EVER;
+        let contacts = if first && !member { Vec::new() } else { contacts };
         if !knows_some && !first && contacts.is_empty() {
             let error = Error::refused("cannot join the mesh").because("no member is named that could be tried");
             let remedy = "name one with --contact, as HOST or HOST:PORT: any machine of the mesh";
             return self.finish(End::Failed(error.remedy(remedy))).await;
         }
-        self.joined = knows_some || contacts.is_empty();
+        self.joined = member || contacts.is_empty();
         tracing::info!(node = %self.me, mesh = %self.ticket.mesh, port = self.settings.node.port, "mesh node started");
         self.handle(Event::Start(contacts));
         self.show();
@@ -210,7 +215,7 @@ impl Mesh {
         let _ = tokio::task::spawn_blocking(move || save(&directory, saved)).await;
         let result = match end {
             End::Left(asked) => {
-                tracing::info!("left the mesh");
+                tracing::info!(name = %self.settings.node.name, "left the mesh");
                 if let Some(reply) = asked {
                     // Who asked may be gone.
                     let _ =
@@ -280,11 +285,22 @@ impl Mesh {
                 %holder,
                 "another node has the name; choose another with --name, or remove that node"
             ),
+            Action::KeptOut(refusal) if self.kept_out != Some(refusal) => {
+                self.kept_out = Some(refusal);
+                tracing::warn!("a member does not take this node back: {refusal}");
+            }
+            Action::KeptOut(_) => {}
             Action::Refused(refusal) => self.fail("cannot join the mesh", &refusal.to_string(), None),
+            Action::AllBusy(tried) => {
+                let why = format!("all that answered are busy with other new nodes; tried {}", listed(&tried));
+                self.fail(
+                    "cannot join the mesh",
+                    &why,
+                    Some("try again in a minute, or name another with --contact".into()),
+                );
+            }
             Action::GaveUp(tried) => {
-                let mut list: Vec<String> = tried.iter().map(ToString::to_string).collect();
-                list.dedup();
-                let why = format!("nobody answered at {}, 4 tries each", list.join(", "));
+                let why = format!("nobody answered at {}, 4 tries each", listed(&tried));
                 let port = self.settings.node.port;
                 let remedy = format!(
                     "check that one of them runs and that UDP passes between there and port {port} here, or name another \
@@ -344,6 +360,7 @@ impl Mesh {
             zone: self.settings.zone.to_string(),
             port: self.settings.node.port,
             contacts: self.settings.contacts.clone(),
+            options: Some(Options::of(self.settings.listen, &self.settings.node)),
         })
     }
 
@@ -435,6 +452,17 @@ fn log(view: &View, before: &[Host]) {
             Change::Gone => tracing::info!(%name, %node, "host is gone"),
         }
     }
+}
+
+/// Each place once: one that is busy is tried again after the others.
+fn listed(places: &[SocketAddr]) -> String {
+    let mut list: Vec<String> = Vec::new();
+    for place in places.iter().map(ToString::to_string) {
+        if !list.contains(&place) {
+            list.push(place);
+        }
+    }
+    list.join(", ")
 }
 
 fn with_port(named: &str) -> String {

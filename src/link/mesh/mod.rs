@@ -33,7 +33,7 @@ pub use hook::hook;
 pub use hosts_file::hosts_file;
 pub use report::{HostReport, ListReport, Reply, StatusReport, TicketReport};
 pub use run::{Followers, Told, run};
-pub use state::{Membership, membership};
+pub use state::{Membership, Options, membership};
 pub use view::{Change, Host, View};
 
 use crate::mesh::Ticket;

@@ -4,16 +4,16 @@
 //! |--------------|-------------------------------------------------------------------------------|
 //! | node.key     | the node's secret: 32 octets in base64url                                     |
 //! | mesh.key     | the mesh's secret, where this node is a steward                               |
-//! | mesh.json    | by which ticket it came in, its name, zone and port, whom it tries             |
+//! | mesh.json    | by which ticket it came in, its name, zone and port, whom it tries, its options |
 //! | tickets.json | the tickets that were made here                                               |
-//! | peers.json   | records of peers and where they were, edicts, the own sequence and addresses  |
+//! | peers.json   | records of peers and where they were, former members, edicts, the own sequence and addresses |
 //!
 //! Each is replaced whole, so that a crash leaves the old one or the new one. Only the last can be found out again: it is
 //! begun anew where it is broken, the others are errors.
 
 use super::proof::Secret;
 use crate::error::{Error, io_text};
-use crate::mesh::{Edict, Saved};
+use crate::mesh::{Edict, Label, NodeId, Role, Saved, Settings};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::de::DeserializeOwned;
@@ -23,6 +23,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// The state directory of a running node, for this process alone.
@@ -47,6 +48,62 @@ pub struct Membership {
     /// Whom to try where nobody answers, as `HOST:PORT`.
     #[serde(default)]
     pub contacts: Vec<String>,
+    /// How it ran last.
+    #[serde(default)]
+    pub options: Option<Options>,
+}
+
+/// How a node runs in its mesh, but for its name and port; the next start takes it up. Times are in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// The address it listens at.
+    pub listen: IpAddr,
+    server: bool,
+    advertise: Vec<IpAddr>,
+    sessions: usize,
+    heartbeat: u64,
+    timeout: u64,
+    announce: u64,
+    full: u64,
+    suspicion: u64,
+    lease: u32,
+    quiet: u64,
+}
+
+impl Options {
+    pub(super) fn of(listen: IpAddr, node: &Settings) -> Options {
+        Options {
+            listen,
+            server: node.role == Role::Server,
+            advertise: node.advertise.clone(),
+            sessions: node.sessions,
+            heartbeat: node.heartbeat.as_secs(),
+            timeout: node.timeout.as_secs(),
+            announce: node.announce.as_secs(),
+            full: node.full.as_secs(),
+            suspicion: node.suspicion.as_secs(),
+            lease: node.lease,
+            quiet: node.quiet,
+        }
+    }
+
+    /// A node of this name and port that runs so.
+    pub fn settings(&self, name: Label, port: u16) -> Settings {
+        Settings {
+            name,
+            role: if self.server { Role::Server } else { Role::Member },
+            port,
+            advertise: self.advertise.clone(),
+            heartbeat: Duration::from_secs(self.heartbeat),
+            timeout: Duration::from_secs(self.timeout),
+            announce: Duration::from_secs(self.announce),
+            full: Duration::from_secs(self.full),
+            suspicion: Duration::from_secs(self.suspicion),
+            lease: self.lease,
+            quiet: self.quiet,
+            sessions: self.sessions,
+        }
+    }
 }
 
 /// A ticket that was made here.
@@ -68,6 +125,11 @@ struct Peers {
     addresses: Vec<IpAddr>,
     peers: Vec<Known>,
     edicts: Vec<String>,
+    /// Ids, as is the next.
+    #[serde(default)]
+    gone: Vec<String>,
+    #[serde(default)]
+    former: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -184,12 +246,20 @@ impl State {
             }
         };
         let edict = |text: &String| Edict::from_octets(&BASE64.decode(text).ok()?).ok();
+        let ids = |texts: &[String]| {
+            let id = |text: &String| Some(NodeId(BASE64.decode(text).ok()?.try_into().ok()?));
+            texts.iter().filter_map(id).collect()
+        };
         let known = |known: Known| Some((BASE64.decode(known.record).ok()?, known.at));
         Saved {
             sequence: peers.sequence,
             since: peers.since,
             addresses: peers.addresses,
             edicts: peers.edicts.iter().filter_map(edict).collect(),
+            gone: ids(&peers.gone),
+            former: ids(&peers.former),
+            // Its membership says that.
+            member: false,
             peers: peers.peers.into_iter().filter_map(known).collect(),
         }
     }
@@ -214,6 +284,8 @@ pub(super) fn save(directory: &Path, saved: Saved) {
         addresses: saved.addresses,
         peers: saved.peers.into_iter().map(|(record, at)| Known { record: BASE64.encode(record), at }).collect(),
         edicts: saved.edicts.iter().map(|edict| BASE64.encode(edict.octets())).collect(),
+        gone: saved.gone.iter().map(|id| BASE64.encode(id.0)).collect(),
+        former: saved.former.iter().map(|id| BASE64.encode(id.0)).collect(),
     };
     let path = directory.join(PEERS);
     let written = serde_json::to_vec(&peers).map_err(io::Error::from).and_then(|octets| replace(&path, &octets));
@@ -304,6 +376,9 @@ mod tests {
             addresses: vec!["2001:470::1".parse().unwrap()],
             peers: vec![(vec![1, 2, 3], Some("192.168.1.1:5399".parse().unwrap())), (vec![4], None)],
             edicts: vec![steward.edict(EdictKind::Remove, NodeId([9; 32]), 5)],
+            gone: vec![NodeId([7; 32])],
+            former: vec![NodeId([8; 32]), NodeId([10; 32])],
+            member: false,
         };
         save(folder.path(), saved.clone());
         assert_eq!(state.saved(), saved);

@@ -5,7 +5,7 @@ use super::proof::Secret;
 use super::state::random;
 use super::transport::{Received, Transport};
 use super::*;
-use crate::mesh::{Label, Message, NodeId, Settings as NodeSettings};
+use crate::mesh::{Claim, Label, Message, NodeId, Record, Role, SecretKey, Settings as NodeSettings};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +38,13 @@ fn settings(folder: &TempDir, name: &str, entry: Entry) -> Settings {
 
 impl Running {
     fn start(name: &str, entry: Entry, contacts: &[SocketAddr]) -> Running {
+        Running::start_as(Role::Member, name, entry, contacts)
+    }
+
+    fn start_as(role: Role, name: &str, entry: Entry, contacts: &[SocketAddr]) -> Running {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = settings(&folder, name, entry);
+        settings.node.role = role;
         settings.contacts = contacts.iter().map(SocketAddr::to_string).collect();
         let mut mesh = Mesh::open(settings).unwrap();
         let (place, view) = (mesh.place().unwrap(), mesh.view());
@@ -67,6 +72,7 @@ impl Running {
 
 /// Somebody with a key, whom nobody has let in.
 struct Stranger {
+    key: SecretKey,
     transport: Transport,
     inbox: mpsc::Receiver<Received>,
 }
@@ -74,15 +80,27 @@ struct Stranger {
 impl Stranger {
     fn new() -> Stranger {
         let secret = Secret(random().unwrap());
-        let (id, (sender, inbox)) = (secret.key().unwrap().id(), mpsc::channel(4));
+        let key = secret.key().unwrap();
+        let (id, (sender, inbox)) = (key.id(), mpsc::channel(64));
         let transport =
             Transport::open(&secret, id, Ipv4Addr::LOCALHOST.into(), 0, Duration::from_secs(30), sender).unwrap();
-        Stranger { transport, inbox }
+        Stranger { key, transport, inbox }
     }
 
     fn send(&mut self, node: &Running, octets: Vec<u8>) {
         let id = Some(node.view.borrow().me);
         self.transport.send(Target { id, to: node.place }, octets);
+    }
+
+    /// What it hears about its wish to come in; whoever is in is asked other things, too.
+    async fn answer(&mut self) -> Message {
+        loop {
+            let heard = timeout(Duration::from_secs(30), self.inbox.recv()).await.expect("no answer").unwrap();
+            let message = Message::decode(&heard.octets).unwrap();
+            if matches!(message, Message::Welcome(_) | Message::Redirect(_) | Message::Refused(_)) {
+                return message;
+            }
+        }
     }
 
     /// Until the other end has closed the connection.
@@ -177,4 +195,52 @@ async fn a_state_belongs_to_one_mesh() {
     let folder = tempfile::tempdir().unwrap();
     let error = Mesh::open(settings(&folder, "fourth", Entry::Resume)).err().unwrap().to_string();
     assert!(error.contains("join one with a ticket, or begin one with dyndns mesh start"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_has_a_hundred_sessions_and_sends_the_next_new_node_to_another_server() {
+    let nas = Running::start("nas", Entry::Start, &[]);
+    let ticket: Ticket = nas.ticket.clone().unwrap().parse().unwrap();
+    let mut other = Running::start_as(Role::Server, "other", Entry::Join(ticket.clone()), &[nas.place]);
+    other.sees(2).await;
+    let now = crate::clock::Clock::System.now();
+    let join = |stranger: &Stranger, number: usize| {
+        let claim = Claim {
+            id: stranger.key.id(),
+            sequence: now,
+            issued: now,
+            lease: 7200,
+            since: now,
+            role: Role::Member,
+            port: 5399,
+            name: Label::new(&format!("n{number}")).unwrap(),
+            addresses: vec!["192.0.2.9".parse().unwrap()],
+            admission: ticket.admit(stranger.key.id()).unwrap(),
+        };
+        Message::Join(Record::sign(claim, ticket.mesh, &stranger.key).octets().to_vec()).encode()
+    };
+    // They come in and ask for nothing, so that each has its session until this end.
+    let mut guests = Vec::new();
+    for number in 0..100 {
+        let mut guest = Stranger::new();
+        let octets = join(&guest, number);
+        guest.send(&nas, octets.clone());
+        assert!(matches!(guest.answer().await, Message::Welcome(_)), "{number}");
+        guests.push((guest, octets));
+    }
+    // A slow machine needs longer than a session lasts that nobody uses.
+    for (guest, octets) in &mut guests {
+        guest.send(&nas, octets.clone());
+    }
+    for (guest, _) in &mut guests {
+        assert!(matches!(guest.answer().await, Message::Welcome(_)));
+    }
+    let mut next = Stranger::new();
+    let octets = join(&next, 100);
+    next.send(&nas, octets);
+    let Message::Redirect(named) = next.answer().await else { panic!("no redirect") };
+    assert_eq!(named.first().unwrap().address, other.place, "a server first: {named:?}");
+    let mut printer = nas.join("printer");
+    let seen = printer.view.wait_for(|view| view.joined && view.hosts.iter().any(|host| host.name.as_str() == "other"));
+    timeout(Duration::from_secs(30), seen).await.expect("it is not in").unwrap();
 }

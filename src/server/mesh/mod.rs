@@ -117,7 +117,8 @@ async fn live(mesh: Mesh, held: HeldFile, queue: Queue, clock: Clock, mut stoppe
             Err(error) => Err(error),
         };
         match outcome {
-            Ok(()) => return tracing::info!("left the mesh"),
+            // It has said so itself.
+            Ok(()) => return,
             Err(error) => tracing::error!(again_in = pause.as_secs(), "not in the mesh: {error}"),
         }
         if tokio::time::timeout(pause, stopped.changed()).await.is_ok() {
