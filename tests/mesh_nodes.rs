@@ -202,6 +202,42 @@ fn a_restart_rejoins_without_a_ticket_wherever_the_machine_is_now() {
 }
 
 #[test]
+fn what_a_start_was_told_holds_for_the_next_one_until_it_is_taken_back() {
+    let Some(net) = Net::build() else { return };
+    let (nas, ticket) = net.first(&FAST);
+    let role = |name: &str| -> Value {
+        let status: Value = serde_json::from_str(&net.told(name, &["status", "--json"])).unwrap();
+        status["role"].clone()
+    };
+    let mut what = FAST.to_vec();
+    what.extend(["--server", "--advertise", "10.9.0.7", "--sessions", "5"]);
+    let mut printer = net.join(&ticket, "printer", 2, &what);
+    nas.wait_for("addresses=\"10.9.0.7\"");
+    // Two more starts, for what was kept is kept again.
+    for times in 2..=3 {
+        printer.terminate();
+        assert_eq!(printer.wait(), Some(0));
+        printer = net.house.start(DYNDNS, &["mesh", "start", "--state-dir", "printer"]);
+        nas.wait_for_times("addresses=\"10.9.0.7\"", times);
+        assert_eq!(role("printer"), "server");
+        let status: Value = serde_json::from_str(&net.told("printer", &["status", "--json"])).unwrap();
+        assert_eq!(status["listen"], "10.9.0.2:5399");
+    }
+    printer.terminate();
+    assert_eq!(printer.wait(), Some(0));
+    let back = ["mesh", "start", "--state-dir", "printer", "--no-server", "--no-advertise"];
+    let mut printer = net.house.start(DYNDNS, &back);
+    nas.wait_for("addresses=\"10.9.0.2\"");
+    assert_eq!(role("printer"), "member");
+    printer.terminate();
+    assert_eq!(printer.wait(), Some(0));
+    let printer = net.house.start(DYNDNS, &["mesh", "start", "--state-dir", "printer"]);
+    nas.wait_for_times("addresses=\"10.9.0.2\"", 2);
+    assert_eq!(role("printer"), "member");
+    drop(printer);
+}
+
+#[test]
 fn two_nodes_that_were_both_down_find_each_other_though_one_has_moved() {
     let Some(net) = Net::build() else { return };
     let (mut nas, ticket) = net.first(&FAST);

@@ -4,7 +4,7 @@ use super::logging;
 use super::mesh_text::{self, Form};
 use crate::config::{LogConfig, LogFormat, LogLevel, advertised, mesh_state_directory, notify_socket};
 use crate::error::Error;
-use crate::link::mesh::{Command, Entry, Followers, Settings, Told, ZONE, call, membership, run};
+use crate::link::mesh::{Command, Entry, Followers, PORT, Settings, Told, ZONE, call, membership, run};
 use crate::mesh::{Label, Role, Settings as NodeSettings, Ticket};
 use crate::wire::Name;
 use clap::{Args, Subcommand};
@@ -124,7 +124,8 @@ pub(super) struct Place {
     json: bool,
 }
 
-/// What a node is told. The times are for those who know why; all nodes of a mesh should have the same.
+/// What a node is told. The times are for those who know why; all nodes of a mesh should have the same. What is said once
+/// holds for later starts, too, but for the hosts file, the hook and the log.
 #[derive(Debug, Args)]
 pub(super) struct NodeArguments {
     /// What this machine is called: letters, digits and hyphens [default: that of the last start]
@@ -136,12 +137,15 @@ pub(super) struct NodeArguments {
     /// UDP port to listen at; 0 is one that the system picks [default: that of the last start, else 5399]
     #[arg(long)]
     port: Option<u16>,
-    /// Address to listen at; :: is all, of both families
-    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V6(Ipv6Addr::UNSPECIFIED))]
-    listen: IpAddr,
-    /// State an address of this machine, instead of what peers see; several times
-    #[arg(long, value_name = "ADDRESS", value_parser = advertised)]
+    /// Address to listen at; :: is all, of both families [default: that of the last start, else ::]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<IpAddr>,
+    /// State an address of this machine, instead of what peers see; several times [default: those of the last start]
+    #[arg(long, value_name = "ADDRESS", value_parser = advertised, conflicts_with = "no_advertise")]
     advertise: Vec<IpAddr>,
+    /// State no address any more: what peers see counts again
+    #[arg(long)]
+    no_advertise: bool,
     /// Whom to try first, as HOST or HOST:PORT; several times [default: those of the last start]
     #[arg(long, value_name = "HOST[:PORT]")]
     contact: Vec<String>,
@@ -153,33 +157,37 @@ pub(super) struct NodeArguments {
     /// It finds DYNDNS_NAME, DYNDNS_ZONE, DYNDNS_ADDRESSES, DYNDNS_IPV4 and DYNDNS_IPV6 in its environment.
     #[arg(long, value_name = "COMMAND")]
     hook: Option<String>,
-    /// Be a server of the mesh: one that others name as contact, and that asks quiet hosts whether they live
-    #[arg(long)]
+    /// Be a server of the mesh: one that others name as contact, and that asks quiet hosts whether they live [default: as at the
+    /// last start]
+    #[arg(long, conflicts_with = "no_server")]
     server: bool,
-    /// How many new nodes are told what there is at the same time; more are sent to another
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
-    sessions: u16,
-    /// Between heartbeats
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = period)]
-    heartbeat: Duration,
-    /// How long an answer may take
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = period)]
-    timeout: Duration,
-    /// Between comparisons of what two nodes know
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = period)]
-    announce: Duration,
-    /// Between full exchanges
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = period)]
-    full_exchange: Duration,
-    /// How long a node that does not answer has to say that it lives
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = period)]
-    suspicion: Duration,
-    /// For how long a record holds; it is renewed after a third of that
-    #[arg(long, value_name = "TIME", default_value = "2h", value_parser = lease)]
-    lease: Duration,
-    /// After how long without a word from it a server asks a host whether it lives
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = period)]
-    quiet: Duration,
+    /// Be a server no more
+    #[arg(long)]
+    no_server: bool,
+    /// How many new nodes are told what there is at the same time; more are sent to another [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    sessions: Option<u16>,
+    /// Between heartbeats [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    heartbeat: Option<Duration>,
+    /// How long an answer may take [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    timeout: Option<Duration>,
+    /// Between comparisons of what two nodes know [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    announce: Option<Duration>,
+    /// Between full exchanges [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    full_exchange: Option<Duration>,
+    /// How long a node that does not answer has to say that it lives [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    suspicion: Option<Duration>,
+    /// For how long a record holds; it is renewed after a third of that [default: 2h]
+    #[arg(long, value_name = "TIME", value_parser = lease)]
+    lease: Option<Duration>,
+    /// After how long without a word from it a server asks a host whether it lives [default: 1h]
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    quiet: Option<Duration>,
     /// Append log lines to this file instead of standard error
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
@@ -248,19 +256,34 @@ impl NodeArguments {
                 Name::parse(ZONE).map_err(|error| Error::usage(format!("cannot use zone {ZONE}")).because(error))?
             }
         };
-        let mut node = NodeSettings::new(name);
-        node.port = self.port.or(kept.map(|kept| kept.port)).unwrap_or(node.port);
-        node.role = if self.server { Role::Server } else { Role::Member };
-        node.advertise = self.advertise;
-        node.sessions = self.sessions.into();
-        (node.heartbeat, node.timeout, node.announce) = (self.heartbeat, self.timeout, self.announce);
-        (node.full, node.suspicion) = (self.full_exchange, self.suspicion);
-        node.lease = u32::try_from(self.lease.as_secs()).unwrap_or(u32::MAX);
-        node.quiet = self.quiet.as_secs();
+        let options = kept.and_then(|kept| kept.options.as_ref());
+        let port = self.port.or(kept.map(|kept| kept.port)).unwrap_or(PORT);
+        let listen = self.listen.or(options.map(|options| options.listen));
+        let listen = listen.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        let mut node = match options {
+            Some(options) => options.settings(name, port),
+            None => NodeSettings { port, ..NodeSettings::new(name) },
+        };
+        match (self.server, self.no_server) {
+            (true, _) => node.role = Role::Server,
+            (_, true) => node.role = Role::Member,
+            _ => {}
+        }
+        if self.no_advertise || !self.advertise.is_empty() {
+            node.advertise = self.advertise;
+        }
+        node.sessions = self.sessions.map_or(node.sessions, usize::from);
+        node.heartbeat = self.heartbeat.unwrap_or(node.heartbeat);
+        node.timeout = self.timeout.unwrap_or(node.timeout);
+        node.announce = self.announce.unwrap_or(node.announce);
+        node.full = self.full_exchange.unwrap_or(node.full);
+        node.suspicion = self.suspicion.unwrap_or(node.suspicion);
+        node.lease = self.lease.map_or(node.lease, |lease| u32::try_from(lease.as_secs()).unwrap_or(u32::MAX));
+        node.quiet = self.quiet.map_or(node.quiet, |quiet| quiet.as_secs());
         let entry = ticket.map_or(Entry::Start, Entry::Join);
         let joins = matches!(entry, Entry::Join(_));
         logging::init(&LogConfig { file: self.log_file, format: self.log_format, level: LogLevel::Info })?;
-        let settings = Settings { state_dir, listen: self.listen, zone, node, entry, contacts: self.contact };
+        let settings = Settings { state_dir, listen, zone, node, entry, contacts: self.contact };
         // A service's output is its log, and that is no place for a ticket.
         let followers = Followers { notify_socket: notify_socket(), hosts_file: self.hosts_file, hook: self.hook };
         let (service, mut greeted) = (followers.notify_socket.is_some(), false);
