@@ -80,11 +80,7 @@ impl House {
 
     /// Starts a program in it.
     pub(crate) fn start(&self, program: &str, arguments: &[&str]) -> Inhabitant {
-        let mut child = self.command(program, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let output = Arc::new(Lines::default());
-        output.gather(child.stdout.take().unwrap());
-        output.gather(child.stderr.take().unwrap());
-        Inhabitant { child, output }
+        Inhabitant::start(&mut self.command(program, arguments))
     }
 
     /// Starts our server at port 53, for home.test with this text, open to the key `laptop`.
@@ -140,6 +136,15 @@ pub(crate) fn write_key(path: &Path) {
 }
 
 impl Inhabitant {
+    /// Starts a program, in whatever place its command says.
+    pub(crate) fn start(command: &mut Command) -> Inhabitant {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = Arc::new(Lines::default());
+        output.gather(child.stdout.take().unwrap());
+        output.gather(child.stderr.take().unwrap());
+        Inhabitant { child, output }
+    }
+
     /// Waits for a line that contains `text`.
     pub(crate) fn wait_for(&self, text: &str) -> String {
         let found = self.output.wait_for(DEADLINE, |line| line.contains(text));
