@@ -1,8 +1,8 @@
 //! A mesh of real servers, each in a network namespace of its own, in two subnets with a router between them. It is
 //! asked by dig at every member, over IPv4 and IPv6 alike.
 //!
-//! The mesh's timers are the defaults: by them it converges within 20 s, and a silent host is gone after 90 s. The test
-//! prints how long each step took, and waits longer before it fails, for the machine may be busy.
+//! The mesh's timers are the defaults: by them it converges within 20 s, and a silent host is gone after 90 s. These times
+//! are asserted, and what each step took is printed; .config/nextest.toml gives the test the machine for itself.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,10 +18,10 @@ use common::house::{House, Inhabitant};
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// How long a step may take on a busy machine; 20 s on one that is not.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a step may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a host that is cut off may be answered.
-const SILENCE: Duration = Duration::from_secs(240);
+const SILENCE: Duration = Duration::from_secs(90);
 
 /// Two subnets, 10.77.1.0/24 with fd77:1::/64 and 10.77.2.0/24 with fd77:2::/64, and a router between them.
 struct Campus {
