@@ -385,10 +385,10 @@ mod tests {
         // Pointers to pointers, with no label between them.
         let mut chain = vec![0, 0];
         for at in 0..127u16 {
-            chain.extend_from_slice(&(0xC000 | at * 2).to_be_bytes());
+            chain.extend_from_slice(&(0xC000 | (at * 2)).to_be_bytes());
         }
         assert_eq!(Name::read(&chain, 2 * 127), Ok((Name::root(), 2 * 127 + 2)));
-        chain.extend_from_slice(&(0xC000 | 2 * 127u16).to_be_bytes());
+        chain.extend_from_slice(&(0xC000 | (2 * 127u16)).to_be_bytes());
         assert_eq!(Name::read(&chain, 2 * 128), Err(NameError::Pointer));
         assert_eq!(Name::skip(&chain, 2 * 128), Err(NameError::Pointer));
     }
