@@ -61,6 +61,19 @@ pub(super) struct Table {
     sum: u64,
     /// Keys written since the last flush.
     unflushed: usize,
+    bounds: Bounds,
+}
+
+/// How much goes together.
+struct Bounds {
+    /// Keys in one batch, the mark among them. Batches of 10,000 keys have been seen to cost gigabytes of memory in sled, and
+    /// batches of 64 none.
+    batch: usize,
+    /// Octets of what commits do that are gathered, with what tells them apart: some 250,000 changed addresses.
+    group: usize,
+    /// After so many batches it fails, as where it is killed.
+    #[cfg(test)]
+    batches: usize,
 }
 
 /// Why the table cannot be used.
@@ -76,8 +89,6 @@ pub(super) enum TableError {
     Stopped,
 }
 
-/// Keys in one batch. Batches of 10,000 keys have been seen to cost gigabytes of memory in sled, and batches of 64 none.
-const BATCH: usize = 64;
 /// Keys written before sled is told to flush, were there no pause before.
 const FLUSH: usize = 1 << 16;
 const MARK: &[u8] = b"\x01\xffm";
@@ -106,8 +117,9 @@ impl Table {
                 zones.insert(key.get(ZONE.len()..).unwrap_or_default().to_vec(), apex);
             }
             let (batch, group) = (sled::Batch::default(), Group::default());
-            let (followed, sum, in_batch, unflushed) = (mark.done, mark.sum, 0, 0);
-            Ok(Table { dir: dir.to_owned(), db, mark, followed, zones, group, batch, in_batch, sum, unflushed })
+            let (followed, sum, in_batch, unflushed, bounds) = (mark.done, mark.sum, 0, 0, Bounds::default());
+            let dir = dir.to_owned();
+            Ok(Table { dir, db, mark, followed, zones, group, batch, in_batch, sum, unflushed, bounds })
         })
     }
 
@@ -142,7 +154,9 @@ impl Table {
                 self.wipe(step, apex.as_bytes(), stop)?;
             }
             if kind != CommitKind::Delete {
-                if self.zones.insert(apex.as_bytes().to_vec(), zone).is_none() {
+                // In the case it was begun with: that is what the sum has.
+                if !self.zones.contains_key(apex.as_bytes()) {
+                    self.zones.insert(apex.as_bytes().to_vec(), zone);
                     self.put(step, &zone_key(apex.as_bytes()), None, Some(zone.as_bytes().to_vec()))?;
                 }
                 for record in encoded.removed {
@@ -209,7 +223,7 @@ impl Table {
         (owner, rtype, ttl, rdata): (&Key, Rtype, Option<Ttl>, &[u8]),
         stop: &AtomicBool,
     ) -> Result<(), TableError> {
-        if self.group.is_full() {
+        if self.group.size() >= self.bounds.group {
             self.write_group(self.followed, step, stop)?;
         }
         let below = owner.as_bytes().strip_prefix(apex);
@@ -222,7 +236,7 @@ impl Table {
         self.write_group(self.followed, self.followed, stop)?;
         let prefix = prefix_of(apex);
         loop {
-            let entries: Vec<_> = self.db.scan_prefix(&prefix).take(BATCH - 2).collect::<Result<_, _>>()?;
+            let entries: Vec<_> = self.db.scan_prefix(&prefix).take(self.bounds.batch - 2).collect::<Result<_, _>>()?;
             if entries.is_empty() {
                 break;
             }
@@ -268,7 +282,7 @@ impl Table {
     /// batch was written to make room.
     fn put(&mut self, begun: Step, key: &[u8], old: Option<&[u8]>, new: Option<Vec<u8>>) -> Result<bool, TableError> {
         // One place is the mark's.
-        let full = self.in_batch + 1 >= BATCH;
+        let full = self.in_batch + 1 >= self.bounds.batch;
         if full {
             self.write_batch(self.mark.done, begun)?;
         }
@@ -287,6 +301,8 @@ impl Table {
     }
 
     fn write_batch(&mut self, done: Step, begun: Step) -> Result<(), TableError> {
+        #[cfg(test)]
+        self.bounds.count()?;
         let mark = Mark { done, begun, sum: self.sum };
         let mut batch = std::mem::take(&mut self.batch);
         batch.insert(MARK, mark.octets());
@@ -298,6 +314,17 @@ impl Table {
             self.db.flush()?;
         }
         Ok(())
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            batch: 64,
+            group: 24 << 20,
+            #[cfg(test)]
+            batches: usize::MAX,
+        }
     }
 }
 
@@ -380,3 +407,7 @@ fn weight(key: &[u8], value: &[u8]) -> u64 {
     hash.update(value);
     hash.finalize().iter().take(8).fold(0, |sum, octet| sum << 8 | u64::from(*octet))
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

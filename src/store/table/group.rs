@@ -40,13 +40,10 @@ pub(super) struct Operations<'g> {
     operations: &'g [Operation],
 }
 
-/// So many octets are gathered, with what tells them apart: some 250,000 changed addresses.
-const FULL: usize = 24 << 20;
-
 impl Group {
-    /// Whether it is to be written before more comes.
-    pub(super) fn is_full(&self) -> bool {
-        self.octets.len() + self.operations.len() * size_of::<Operation>() >= FULL
+    /// How many octets it takes.
+    pub(super) fn size(&self) -> usize {
+        self.octets.len() + self.operations.len() * size_of::<Operation>()
     }
 
     /// Adds what is done to one record, whose key is given in three parts. `None` where no record is so long.
