@@ -303,6 +303,8 @@ impl Table {
     fn write_batch(&mut self, done: Step, begun: Step) -> Result<(), TableError> {
         #[cfg(test)]
         self.bounds.count()?;
+        // What an earlier run has begun stays in part until all of it is whole.
+        let begun = if self.mark.begun.seq > begun.seq { self.mark.begun } else { begun };
         let mark = Mark { done, begun, sum: self.sum };
         let mut batch = std::mem::take(&mut self.batch);
         batch.insert(MARK, mark.octets());
