@@ -6,7 +6,7 @@ mod common;
 
 use common::Server;
 use common::client::{Home, SECRET, copy_zones, run};
-use common::command::done;
+use common::command::{done, dyndns};
 use common::disk::TestDisk;
 use common::exchange::Udp;
 use common::message::{self, NOERROR, SERVFAIL, Update, query};
@@ -42,6 +42,23 @@ fn check_read_only(home: &Home, answered: &[u32]) {
     assert!(line.contains("read-only file system; mount it writable"), "{line}");
 }
 
+/// A backup holds what was answered, although no checkpoint can be written beside the journal.
+fn check_backup(home: &Home, disk: &TestDisk, name: &str, answered: &[u32]) {
+    let (folder, state) = (home.folder.path(), disk.place().join("state"));
+    let (code, said, warned) = dyndns(folder, &["backup", name, "--state-dir", state.to_str().unwrap()]);
+    assert!(code == 0 && said.starts_with(&format!("backup {name} made: up to commit ")), "{said}{warned}");
+    assert!(warned.starts_with("warning: the state could not be written, so the backup is of its files: "), "{warned}");
+    let place = format!("from-{name}");
+    assert!(done(folder, &["restore", name, "--state-dir", &place]).contains(" restored: up to commit "));
+    assert!(done(folder, &["zone", "verify", "--state-dir", &place]).ends_with("ok: everything is whole\n"));
+    let zone = done(folder, &["zone", "export", "example.com", "--state-dir", &place]);
+    for number in answered {
+        let owner = format!("h{number}");
+        assert!(zone.lines().any(|line| line.split_whitespace().next() == Some(&owner)), "{owner} is not in it");
+    }
+    assert!(done(folder, &["zone", "history", "example.com", "--state-dir", &place]).contains(" by key laptop."));
+}
+
 fn status(disk: &TestDisk) -> String {
     done(disk.place(), &["status", "--state-dir", "state"])
 }
@@ -67,6 +84,11 @@ fn a_server_upon_a_read_only_state_directory_answers_refuses_updates_and_takes_t
     // Nobody else may have it, although nothing can be written into its lock.
     let second = Server::fail(home.folder.path(), &["--state-dir", disk.place().join("state").to_str().unwrap()]);
     assert!(String::from_utf8_lossy(&second.stderr).contains("is in use by process"), "{second:?}");
+    check_backup(&home, &disk, "running", &answered);
+    home.server.kill9();
+    check_backup(&home, &disk, "ended", &answered);
+    home.server.restart();
+    check_read_only(&home, &answered);
 
     disk.remount("rw");
     let (more, _) = send(&home, 100, 5);
@@ -204,6 +226,7 @@ fn a_full_disk_refuses_updates_answers_queries_and_is_forgotten_once_there_is_ro
     let (more, refused) = send(&home, 3000, 500);
     answered.extend(&more);
     assert_eq!(refused, Some(SERVFAIL), "after {} more", more.len());
+    check_backup(&home, &disk, "full", &answered);
 
     disk.make_room();
     let (more, refused) = send(&home, 5000, 100);

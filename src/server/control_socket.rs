@@ -126,20 +126,25 @@ pub(super) async fn serve(listener: UnixListener, control: Control, mut stop: wa
 ///
 /// Errors: the command was refused; the state cannot be reached.
 pub fn call(state_dir: &Path, command: &Command) -> Result<String, Error> {
-    let outcome = match connect(state_dir) {
-        Ok(stream) => exchange(stream, command)
-            .map_err(|error| Error::usage("cannot talk to the running server").because(error))?,
+    ask(state_dir, command)?.map_err(Error::refused)
+}
+
+/// [`call`], with the refusal as it was said.
+fn ask(state_dir: &Path, command: &Command) -> Result<Outcome, Error> {
+    match connect(state_dir) {
+        Ok(stream) => {
+            exchange(stream, command).map_err(|error| Error::usage("cannot talk to the running server").because(error))
+        }
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            alone(state_dir, command)?
+            alone(state_dir, command)
         }
         Err(error) => {
             let path = socket(state_dir);
-            return Err(Error::usage(format!("cannot reach the server at {}", path.display()))
+            Err(Error::usage(format!("cannot reach the server at {}", path.display()))
                 .because(error)
-                .remedy("run this as the user that the server runs as, or as root"));
+                .remedy("run this as the user that the server runs as, or as root"))
         }
-    };
-    outcome.map_err(Error::refused)
+    }
 }
 
 fn connect(state_dir: &Path) -> io::Result<UnixStream> {
@@ -172,7 +177,15 @@ pub fn verify(state_dir: &Path) -> Result<Findings, Error> {
 pub fn backup(state_dir: &Path, to: &Path) -> Result<(Instant, BackedUp), Error> {
     let cannot = |error| Error::refused("cannot make the backup").because(error);
     store::prepare_backup(state_dir, to).map_err(cannot)?;
-    let instant = call(state_dir, &Command::Checkpoint)?;
+    let instant = match ask(state_dir, &Command::Checkpoint)? {
+        Ok(instant) => instant,
+        // The disk is full or read-only, most likely. What was answered is in the files.
+        Err(why) => {
+            let (instant, mut made) = store::backup_of_files(state_dir, to).map_err(cannot)?;
+            made.warnings.insert(0, format!("the state could not be written, so the backup is of its files: {why}"));
+            return Ok((instant, made));
+        }
+    };
     let instant = serde_json::from_str(&instant)
         .map_err(|error| Error::usage("cannot read the server's answer").because(error))?;
     let made = store::backup(state_dir, &instant, to).map_err(cannot)?;

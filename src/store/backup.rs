@@ -3,7 +3,8 @@
 //! A backup holds a checkpoint of all zones at one commit; the journal that is kept up to that commit, for history; and
 //! whatever else lies in the state directory, the keys among it, each file with the rights it has. The checkpoint is what
 //! makes it consistent, and all that it needs: of a segment that is being written the frames up to that commit are
-//! copied, and where old segments go meanwhile, so does that much of the history.
+//! copied, and where old segments go meanwhile, so does that much of the history. Where the state's disk has no room for the
+//! checkpoint, or is read-only, it is made of the files and goes straight into the backup.
 //!
 //! The last file to be written is its list, `backup`. Without it, or where a file is not as it says, a backup is not
 //! restored. Its lines:
@@ -16,17 +17,22 @@
 //! | `end SHA256`                            | the hash of all lines before                                 |
 
 use super::checkpoint::{self, Checkpoint};
+use super::disk::SystemDisk;
 use super::journal::{self, Extent};
 use super::mark::Step;
 use super::mend;
 use super::segment::Frames;
+use super::verify::Files;
 use super::{Instant, StoreError};
+use crate::zone::ZoneSet;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// A backup that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,17 +93,49 @@ pub fn prepare_backup(state: &Path, to: &Path) -> Result<(), StoreError> {
 /// Copies the state in `state` at an instant to `to`, which [`prepare_backup`] made. The server may go on meanwhile.
 pub fn backup(state: &Path, instant: &Instant, to: &Path) -> Result<BackedUp, StoreError> {
     let mut out = Output { to, entries: Vec::new() };
-    let mut warnings = Vec::new();
     let step = Step { seq: instant.seq, chain: instant.chain };
     // First: should two newer ones come, it would be gone.
     let name = format!("checkpoint/{}", checkpoint::name_of(step.seq));
     out.copy(&state.join(&name), &name)?;
     Checkpoint::open(&to.join(&name))?.read(|_| Ok::<_, StoreError>(()))?;
+    copy_rest(state, step, out)
+}
+
+/// Copies the state in `state` as its files have it to `to`, which [`prepare_backup`] made: where no checkpoint can be
+/// written in `state`, on a disk that is full or read-only. The backup's checkpoint is made of the newest one and the journal.
+pub fn backup_of_files(state: &Path, to: &Path) -> Result<(Instant, BackedUp), StoreError> {
+    let files = Files::new(state, None);
+    let step = journal::end(&state.join("journal"))?.filter(|step| step.seq > 0).ok_or(StoreError::Nothing)?;
+    let no_beginning = || StoreError::NoBeginning { path: state.join("journal"), first: step.seq };
+    let mut zones = ZoneSet::default();
+    for loaded in files.zones_at(step, step.seq + 1)?.ok_or_else(no_beginning)?.into_values() {
+        let why = |error| StoreError::Backup { dir: to.to_owned(), why: format!("zone {}: {error}", loaded.apex) };
+        zones.insert(Arc::new(loaded.zone.zone().map_err(why)?));
+    }
+    let mut out = Output { to, entries: Vec::new() };
+    let dir = to.join("checkpoint");
+    DirBuilder::new().mode(0o700).create(&dir).map_err(StoreError::io("create", &dir))?;
+    let path = checkpoint::write(&mut SystemDisk, &dir, step, &zones, &AtomicBool::new(false))?.path;
+    let mode = PermissionsExt::from_mode(0o600);
+    fs::set_permissions(&path, mode).map_err(StoreError::io("write", &path))?;
+    out.entries.push(entry_of(&path, format!("checkpoint/{}", checkpoint::name_of(step.seq)))?);
+    Ok((Instant { seq: step.seq, chain: step.chain }, copy_rest(state, step, out)?))
+}
+
+/// Copies what a backup has beside its checkpoint.
+fn copy_rest(state: &Path, step: Step, mut out: Output<'_>) -> Result<BackedUp, StoreError> {
+    let mut warnings = Vec::new();
     copy_journal(&state.join("journal"), step, &mut out, &mut warnings)?;
     copy_others(state, "", &mut out, &mut warnings)?;
     out.finish(step)?;
     let octets = out.entries.iter().map(|entry| entry.octets).sum();
     Ok(BackedUp { files: out.entries.len(), octets, warnings })
+}
+
+/// The entry of a file that is in the backup already, and durable.
+fn entry_of(path: &Path, name: String) -> Result<Entry, StoreError> {
+    let octets = fs::read(path).map_err(StoreError::io("read", path))?;
+    Ok(Entry { path: name, octets: octets.len() as u64, mode: 0o600, sum: hex(&Sha256::digest(&octets)) })
 }
 
 /// Copies the frames up to the commit `step`, from the newest segment to the oldest, as far as there is one whole piece.

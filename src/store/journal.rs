@@ -43,8 +43,9 @@
 //! # Reading after a crash
 //!
 //! In the last segment, what follows the last whole frame is a write that was never finished, and is cut, unless a whole
-//! frame of a later group stands behind it, or the table or a checkpoint holds the commit that is not whole. That is damage
-//! to commits that were answered, and the journal refuses to open; [`super::mend`] tells what a start does then.
+//! frame of a later group stands behind it, or the table or a checkpoint holds the commit that is not whole, or it is whole
+//! but for one bit. That is damage to commits that were answered, and the journal refuses to open; [`super::mend`] tells
+//! what a start does then.
 //!
 //! A start reads the last segment whole and of every other the header alone. What it builds upon, the commits after the
 //! table's mark or after a checkpoint, it reads by [`Journal::replay`], which checks every frame, the chain, and that each
@@ -57,7 +58,7 @@ mod check;
 mod retention;
 
 pub(super) use begin::make;
-pub(super) use check::{Checked, check};
+pub(super) use check::{Checked, check, end};
 pub use retention::Retention;
 
 use super::disk::Disk;
@@ -326,6 +327,9 @@ impl Journal {
         let (at, next, chain) = (frames.at, frames.seq, frames.chain);
         match frames.tail() {
             Tail::Clean => {}
+            Tail::Torn if frames.flipped().is_some() => {
+                return damaged(at, format!("of commit {next} one bit is not what was written"));
+            }
             Tail::Torn if next <= answered => {
                 let why = "the table or a checkpoint holds it; to go on without it, move these two aside";
                 return damaged(at, format!("commit {next} is not whole, but it was answered: {why}"));

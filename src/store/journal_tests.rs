@@ -119,7 +119,9 @@ fn a_tail_torn_at_any_octet_is_cut_and_the_frames_before_it_stay() {
     let starts = journal_of(dir.path(), 3);
     let segment = segments(dir.path()).pop().unwrap();
     let whole = fs::read(&segment).unwrap();
-    for cut in starts[2]..starts[3] {
+    // Where one bit is all that is missing, it is known what was written.
+    let ones = |from: usize| whole[from..starts[3]].iter().map(|octet| octet.count_ones()).sum::<u32>();
+    for cut in (starts[2]..starts[3]).filter(|cut| ones(*cut) > 1) {
         let mut torn = whole.clone();
         torn[cut..].fill(0);
         fs::write(&segment, &torn).unwrap();
@@ -139,14 +141,18 @@ fn a_tail_torn_at_any_octet_is_cut_and_the_frames_before_it_stay() {
     }
 }
 
+/// A write that was never finished lacks more than a bit.
 #[test]
-fn a_flipped_bit_in_the_last_group_cuts_it() {
+fn a_flipped_bit_in_the_last_group_is_damage_and_two_cut_it() {
     let dir = tempfile::tempdir().unwrap();
     let starts = journal_of(dir.path(), 3);
     let segment = segments(dir.path()).pop().unwrap();
     let whole = fs::read(&segment).unwrap();
     for at in starts[2]..starts[3] {
         change_octet(&segment, at, |octet| octet ^ 0x04);
+        let error = open(dir.path()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(&format!("is damaged at octet {}: of commit 3 one bit ", starts[2])), "{error}");
+        change_octet(&segment, at, |octet| octet ^ 0x40);
         let (journal, notes) = open(dir.path()).unwrap();
         assert_eq!(times(&journal), [1, 2], "octet {at}");
         assert!(notes[0].to_string().contains(&format!("cut at octet {}", starts[2])), "{}", notes[0]);
@@ -385,7 +391,7 @@ fn a_forged_frame_inside_a_torn_commit_is_not_taken_for_damage() {
     journal.append(&[evil]).unwrap();
     drop(journal);
     let start = starts(&segment)[2];
-    change_octet(&segment, start + FRAME, |octet| octet ^ 1);
+    change_octet(&segment, start + FRAME, |octet| octet ^ 3);
     assert_eq!(times(&open(dir.path()).unwrap().0), [1, 2]);
 }
 

@@ -13,9 +13,14 @@
 //! What is left is a journal that begins later, as after [`super::Retention`]. A start that ends amid this finds the same
 //! damage and does it again, or finds none.
 //!
+//! A frame of which one bit is not what was written is known again (see [`super::segment`]), and what it did is not missing.
+//!
 //! Where a commit after the base is missing, something answered would be lost, and the start is refused. `dyndns zone
 //! repair` does the same as above with all commits but those, if the operator names them: the later ones upon what the
-//! zone is without them, its SOA that of the newest.
+//! zone is without them, its SOA that of the newest. A zone of which no later commit tells may have been further on: its
+//! serial is moved past any that the lost commits may have given it, by one each (RFC 2136 section 3.6), or secondaries would
+//! take what comes next for old (RFC 1982). A lost commit that set the serial by itself may have gone further: then the
+//! operator imports a zone file with a later one.
 
 mod walk;
 
@@ -29,9 +34,9 @@ use super::segment::{Frames, HEADER, Header, seal};
 use super::start::{self, Zones, open_table};
 use super::table::TableError;
 use super::{RecoveryNote, StoreError};
-use crate::wire::Name;
-use crate::zone::{Serial, ZoneSet};
-use std::collections::HashMap;
+use crate::wire::{Name, Rtype};
+use crate::zone::{Draft, RrsetBuf, Serial, Zone, ZoneSet, soa_of};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
@@ -71,6 +76,35 @@ pub fn repair(dir: &Path, options: &StoreOptions, without: Commits) -> Result<Re
     Damage { dir, options, found: StoreError::Undamaged, without: Some(without) }.mend(&mut SystemDisk)
 }
 
+/// What is given up.
+struct Loss {
+    lost: Commits,
+    /// How many commits that may be.
+    at_most: u64,
+    /// The zones with later ones.
+    told: HashSet<Name>,
+}
+
+impl Loss {
+    /// The zone with a serial past any that it may have had, where no later commit tells its serial.
+    fn past(&self, zone: &Zone) -> Option<Zone> {
+        if self.told.contains(zone.apex()) {
+            return None;
+        }
+        let (soa, serial) = (zone.soa()?, zone.serial().0);
+        // Never so far that a secondary somewhat behind would take it for older.
+        let by = u32::try_from(self.at_most).unwrap_or(u32::MAX).min(1 << 30) + 1;
+        let next = serial.wrapping_add(by);
+        // Zero is passed over, so that it takes one more to wrap.
+        let next = if next < serial { next + 1 } else { next };
+        let rdata = soa_of(soa)?.with_serial(next).to_rdata();
+        let mut draft = Draft::new(zone);
+        let node = draft.node(zone.apex_key().as_bytes()).with(RrsetBuf::one(Rtype::SOA, soa.ttl, &rdata).as_rrset());
+        draft.set(zone.apex_key(), node);
+        zone.with(&draft.finish()).ok()
+    }
+}
+
 /// What is certain, up to a commit.
 struct Base {
     step: Step,
@@ -102,13 +136,14 @@ impl Damage<'_> {
             if begun >= walk.expected {
                 walk.lose_end(begun);
             }
-            let Walk { expected, chain, lost, run, serials, .. } = walk;
+            let Walk { expected, chain, lost, at_most, told, run, serials, .. } = walk;
             if let Some(lost) = lost.filter(|lost| self.without != Some(*lost)) {
                 return Err(StoreError::Lost { found: Box::new(self.found), lost, dir: self.dir.to_owned() });
             }
             if lost.is_none() && self.without.is_some() {
                 return Err(self.found);
             }
+            let lost = lost.map(|lost| Loss { lost, at_most, told });
             return self.put_right(disk, Step { seq: expected - 1, chain }, zones, lost, &run, &serials);
         }
         Err(self.found)
@@ -156,14 +191,19 @@ impl Damage<'_> {
         disk: &mut dyn Disk,
         last: Step,
         zones: Zones,
-        lost: Option<Commits>,
+        loss: Option<Loss>,
         run: &Run,
         serials: &HashMap<Name, Serial>,
     ) -> Result<RecoveryNote, StoreError> {
-        let (mut set, mut gone) = (ZoneSet::default(), Vec::new());
+        let (mut set, mut gone, mut moved) = (ZoneSet::default(), Vec::new(), Vec::new());
+        let lost = loss.as_ref().map(|loss| loss.lost);
         for loaded in zones.into_values() {
             match loaded.zone.zone() {
-                Ok(zone) => set.insert(Arc::new(zone)),
+                Ok(zone) => {
+                    let next = loss.as_ref().and_then(|loss| loss.past(&zone));
+                    moved.extend(next.as_ref().map(|next| (*zone.apex(), zone.serial(), next.serial())));
+                    set.insert(Arc::new(next.unwrap_or(zone)));
+                }
                 // Made by a commit that is lost, or defective before: a start says the same of it.
                 Err(_) if lost.is_some() => gone.push(loaded.apex),
                 Err(error) => {
@@ -181,11 +221,17 @@ impl Damage<'_> {
         disk.sync_dir(self.dir).map_err(StoreError::io("sync", self.dir))?;
         checkpoint::write(disk, &checkpoints, last, &set, &AtomicBool::new(false))?;
         let aside = self.aside()?;
+        let table = self.dir.join("table");
+        if !moved.is_empty() && table.exists() {
+            // It may end with the same commit, and has the serials from before.
+            move_to(disk, &table, &aside)?;
+        }
         self.copy_run(disk, run, &aside)?;
         self.set_aside(disk, run, &aside)?;
         let begin = |apex: &Name, now: Serial| (*apex, serials.get(apex).copied().unwrap_or(now));
         let begins = set.iter().map(|zone| begin(zone.apex(), zone.serial())).collect();
-        Ok(RecoveryNote::JournalMended { found: self.found.damage(), aside, kept: run.first, lost, gone, begins })
+        let (found, kept) = (self.found.damage(), run.first);
+        Ok(RecoveryNote::JournalMended { found, aside, kept, lost, gone, moved, begins })
     }
 
     /// Writes the frames that stay once more, where they are not the beginning of a segment.

@@ -2,8 +2,10 @@
 
 use super::super::power::PowerDisk;
 use super::super::recovery::rebuild_tests::{Checkpointed, EAGER};
+use super::super::samples::{files, flip};
 use super::super::{DiskStore, Since, Store, verify};
 use super::*;
+use crate::wire::Rtype;
 use crate::zone::Record;
 use std::collections::BTreeMap;
 
@@ -33,16 +35,12 @@ fn open(dir: &Path) -> Result<(DiskStore, Records, Vec<RecoveryNote>), StoreErro
 }
 
 fn segments(dir: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(dir.join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
+    files(&dir.join("journal"))
 }
 
-fn flip(path: &Path, at: usize) {
-    let mut octets = fs::read(path).unwrap();
-    octets[at] ^= 0x10;
-    fs::write(path, octets).unwrap();
-}
+/// One bit is put right; what more of them are, nobody knows.
+const ONE: u8 = 0x10;
+const TWO: u8 = 0x11;
 
 /// Where each frame of a segment is, and its sequence number.
 fn frames(path: &Path) -> Vec<(usize, u64)> {
@@ -105,11 +103,32 @@ fn a_flipped_bit_in_the_last_segment_loses_nothing_that_the_table_holds() {
     for (start, seq) in frames(&newest) {
         // The length of the last commit of all is all that tells where it ends.
         let lengths = if seq == last { 4 } else { 0 };
-        for octet in [lengths, 10, 25, 60] {
+        for (octet, bits) in [(lengths, TWO), (10, TWO), (25, TWO), (60, TWO), (0, ONE), (3, ONE), (60, ONE)] {
             let dir = tempfile::tempdir().unwrap();
             copy(whole.path(), dir.path());
             let damaged = segments(dir.path()).pop().unwrap();
-            flip(&damaged, start + octet);
+            flip(&damaged, start + octet, bits);
+            opens_mended(dir.path(), &zones, last, &damaged);
+        }
+    }
+}
+
+#[test]
+fn one_flipped_bit_loses_nothing_although_only_the_journal_holds_the_commit() {
+    let whole = tempfile::tempdir().unwrap();
+    let last = sample(whole.path(), 0, 12);
+    let (store, zones, _) = open(whole.path()).unwrap();
+    drop(store);
+    let newest = segments(whole.path()).pop().unwrap();
+    let octets = fs::read(&newest).unwrap();
+    let end = octets.iter().rposition(|octet| *octet != 0).unwrap();
+    for (start, _) in frames(&newest) {
+        for at in [start + 1, start + 3, start + 6, start + 12, start + 18, start + 30, start + 60, end] {
+            let dir = tempfile::tempdir().unwrap();
+            copy(whole.path(), dir.path());
+            fs::remove_dir_all(dir.path().join("table")).unwrap();
+            let damaged = segments(dir.path()).pop().unwrap();
+            flip(&damaged, at, ONE);
             opens_mended(dir.path(), &zones, last, &damaged);
         }
     }
@@ -117,19 +136,83 @@ fn a_flipped_bit_in_the_last_segment_loses_nothing_that_the_table_holds() {
 
 /// Behind it may stand one that was answered as well.
 #[test]
-fn a_flipped_bit_in_the_length_of_the_last_commit_is_given_up_only_by_the_number_of_the_next() {
+fn a_damaged_length_of_the_last_commit_is_given_up_only_by_the_number_of_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let last = sample(dir.path(), 0, 12);
     let (store, zones, _) = open(dir.path()).unwrap();
     drop(store);
     let newest = segments(dir.path()).pop().unwrap();
-    flip(&newest, frames(&newest).pop().unwrap().0 + 2);
+    flip(&newest, frames(&newest).pop().unwrap().0 + 2, TWO);
     let next = Commits { first: last + 1, last: last + 1 };
     let refused = open(dir.path()).map(|_| ());
     assert!(matches!(&refused, Err(StoreError::Lost { lost, .. }) if *lost == next), "{refused:?}");
-    repair(dir.path(), &EAGER, next).unwrap();
+    let note = repair(dir.path(), &EAGER, next).unwrap();
     let (store, again, _) = open(dir.path()).unwrap();
-    assert_eq!((again, store.last_seq()), (zones, last));
+    assert_eq!(store.last_seq(), last);
+    serial_is_moved_on(&note, &zones, &again);
+    assert_eq!(without_soa(&again), without_soa(&zones));
+}
+
+fn without_soa(zones: &Records) -> Vec<&Record> {
+    zones.values().flatten().filter(|record| record.rtype != Rtype::SOA).collect()
+}
+
+fn serial(zones: &Records) -> Serial {
+    let soa = zones["example.com"].iter().find(|record| record.rtype == Rtype::SOA).unwrap();
+    // It is followed by four numbers.
+    Serial(u32::from_be_bytes(*soa.rdata[soa.rdata.len() - 20..].first_chunk().unwrap()))
+}
+
+/// The serial is one that no answered commit can have reached, and this is told.
+fn serial_is_moved_on(note: &RecoveryNote, whole: &Records, again: &Records) {
+    let (from, to) = (serial(whole), serial(again));
+    assert!(to.is_after(from), "{from} {to}");
+    let RecoveryNote::JournalMended { moved, begins, .. } = note else { panic!("{note:?}") };
+    let [(zone, _, next)] = &moved[..] else { panic!("{note:?}") };
+    assert_eq!((zone.to_string(), *next, begins[0].1), ("example.com".to_owned(), to, to));
+    assert!(note.to_string().contains(&format!(" to {to}, past what was lost")), "{note}");
+}
+
+/// Secondaries would never see what comes next, were its serial one that they have had.
+#[test]
+fn a_zone_whose_newest_commits_are_lost_goes_on_with_a_serial_past_theirs() {
+    for lost in 1..4 {
+        let dir = tempfile::tempdir().unwrap();
+        let last = sample(dir.path(), 20, 12);
+        let (mut store, whole, _) = open(dir.path()).unwrap();
+        // Another zone's, behind them: what is damaged was answered.
+        let mut seed = super::super::samples::create("example.net", 1, &[]);
+        seed.changes.added = crate::zone::seed(&Name::parse("example.net").unwrap()).unwrap();
+        store.append(&[seed]).unwrap();
+        drop(store);
+        fs::remove_dir_all(dir.path().join("table")).unwrap();
+        let all = segments(dir.path());
+        let places = all.iter().flat_map(|path| frames(path).into_iter().map(move |(at, seq)| (path, at, seq)));
+        for (path, at, _) in places.filter(|(_, _, seq)| (last + 1 - lost..=last).contains(seq)) {
+            flip(path, at + 45, TWO);
+        }
+        let commits = Commits { first: last + 1 - lost, last };
+        let refused = open(dir.path()).map(|_| ()).unwrap_err();
+        assert!(refused.to_string().contains(&format!("--without {commits} ")), "{refused}");
+        let note = repair(dir.path(), &EAGER, commits).unwrap();
+        let (mut store, again, _) = open(dir.path()).unwrap();
+        serial_is_moved_on(&note, &whole, &again);
+        // And what comes next is the next.
+        let next = serial(&again).0 + 1;
+        store.append(&[super::super::samples::change("example.com", next, &[])]).unwrap();
+        let history =
+            store.history(&Name::parse("example.com").unwrap(), Some(Since::Serial(serial(&again))), 10).unwrap();
+        assert!(history.complete && history.commits.len() == 1);
+        // Not from what the secondaries may have: they get the whole zone.
+        assert!(
+            !store
+                .history(&Name::parse("example.com").unwrap(), Some(Since::Serial(serial(&whole))), 10)
+                .unwrap()
+                .complete
+        );
+        drop(store);
+        assert_eq!(verify(dir.path()).unwrap().faults, [""; 0]);
+    }
 }
 
 #[test]
@@ -154,7 +237,7 @@ fn damage_before_a_checkpoint_loses_nothing_even_without_a_table() {
             copy(whole.path(), dir.path());
             fs::remove_dir_all(dir.path().join("table")).unwrap();
             let damaged = dir.path().join("journal").join(holding.file_name().unwrap());
-            flip(&damaged, octet);
+            flip(&damaged, octet, TWO);
             match octet {
                 // The segment's header: none of it can be read, and not all of it is before the checkpoint.
                 14 | 25 => assert!(matches!(open(dir.path()).map(|_| ()), Err(StoreError::Lost { .. }))),
@@ -173,7 +256,7 @@ fn an_old_segment_whose_header_is_damaged_takes_only_older_ones_with_it() {
     drop(store);
     let before = segments(dir.path());
     assert!(before.len() > 3);
-    flip(&before[1], 12);
+    flip(&before[1], 12, ONE);
     opens_mended(dir.path(), &zones, last, &before[1]);
     assert_eq!(segments(dir.path())[..before.len() - 2], before[2..]);
 }
@@ -193,7 +276,7 @@ fn commits_that_nothing_else_holds_are_named_and_given_up_only_by_their_numbers(
         let dir = tempfile::tempdir().unwrap();
         copy(whole.path(), dir.path());
         let damaged = dir.path().join("journal").join(path.file_name().unwrap());
-        flip(&damaged, at + 45);
+        flip(&damaged, at + 45, TWO);
         let before = (segments(dir.path()), fs::read(&damaged).unwrap());
         let error = open(dir.path()).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains(&format!("{} is damaged at octet {at}: ", damaged.display())), "{error}");
@@ -228,7 +311,7 @@ fn mending_that_breaks_off_anywhere_is_done_by_the_next_start() {
     let (store, zones, _) = open(whole.path()).unwrap();
     drop(store);
     let newest = segments(whole.path()).pop().unwrap();
-    flip(&newest, frames(&newest)[1].0 + 40);
+    flip(&newest, frames(&newest)[1].0 + 40, ONE);
     let mut failed = 0;
     for operation in 0..60 {
         let dir = tempfile::tempdir().unwrap();

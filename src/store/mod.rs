@@ -34,7 +34,7 @@ mod table;
 mod tail;
 mod verify;
 
-pub use backup::{BackedUp, backup, prepare_backup};
+pub use backup::{BackedUp, backup, backup_of_files, prepare_backup};
 pub use checkpoints::CheckpointRule;
 pub use commit::{Actor, Commit, CommitKind};
 pub use error::StoreError;
@@ -192,7 +192,23 @@ mod samples {
     use super::*;
     use crate::wire::{Rtype, Ttl};
     use crate::zone::{Changes, Key, Record};
+    use std::fs;
     use std::net::Ipv4Addr;
+    use std::path::{Path, PathBuf};
+
+    /// What is in a directory, in order.
+    pub(super) fn files(dir: &Path) -> Vec<PathBuf> {
+        let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+
+    /// Turns bits of a file over, those of `bits` in the octet at `at`.
+    pub(super) fn flip(path: &Path, at: usize, bits: u8) {
+        let mut octets = fs::read(path).unwrap();
+        octets[at] ^= bits;
+        fs::write(path, octets).unwrap();
+    }
 
     pub(super) fn a(owner: &str, ttl: u32, address: &str) -> Record {
         let address: Ipv4Addr = address.parse().unwrap();

@@ -61,6 +61,8 @@ pub enum RecoveryNote {
         lost: Option<Commits>,
         /// The zones that are lost with them.
         gone: Vec<Name>,
+        /// The zones whose serial was moved on, past what the lost commits may have made it: from which to which.
+        moved: Vec<(Name, Serial, Serial)>,
         /// For each zone the serial from which its history goes on.
         begins: Vec<(Name, Serial)>,
     },
@@ -109,7 +111,7 @@ impl fmt::Display for RecoveryNote {
             RecoveryNote::TableFromCheckpoint { path, commits } => {
                 write!(f, "table rebuilt: from checkpoint {} and {commits} commits from the journal", path.display())
             }
-            RecoveryNote::JournalMended { found, aside, kept, lost, gone, begins } => {
+            RecoveryNote::JournalMended { found, aside, kept, lost, gone, moved, begins } => {
                 write!(f, "journal mended: {found}; ")?;
                 match lost {
                     None => f.write_str("nothing answered is lost, for a checkpoint holds all zones")?,
@@ -117,6 +119,13 @@ impl fmt::Display for RecoveryNote {
                 }
                 for zone in gone {
                     write!(f, ", and so is zone {zone}")?;
+                }
+                for (zone, from, to) in moved.iter().take(TOLD) {
+                    write!(f, "; the serial of {zone} is moved on from {from} to {to}, past what was lost")?;
+                }
+                match moved.len().saturating_sub(TOLD) {
+                    0 => {}
+                    more => write!(f, "; and so are those of {more} more zones")?,
                 }
                 let aside = aside.display();
                 write!(f, "; all before commit {kept} is set aside in {aside}: history and IXFR begin")?;

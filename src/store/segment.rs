@@ -2,6 +2,8 @@
 //!
 //! The format is written down in [`super::journal`]. Nothing here reads or writes a file.
 
+mod flip;
+
 use super::encode::{self, Input};
 use super::{Commit, StoreError};
 use sha2::{Digest, Sha256};
@@ -219,8 +221,13 @@ impl<'a> Frames<'a> {
         (self.at..self.octets.len()).find_map(|at| Some((at, self.whole_at(at)?)))
     }
 
-    /// Goes on behind a frame that [`Frames::find`] found.
-    pub(super) fn resume_after(&mut self, at: usize, frame: &Frame<'a>) {
+    /// The frame that [`Frames::flipped`] put right.
+    pub(super) fn put_right<'f>(&self, octets: &'f [u8]) -> Option<Frame<'f>> {
+        Frames::resume(octets, self.header, self.seq, self.chain).next()
+    }
+
+    /// Goes on behind a frame that was found elsewhere than at the next place, or put right.
+    pub(super) fn resume_after(&mut self, at: usize, frame: &Frame<'_>) {
         (self.at, self.seq, self.chain) = (at + FRAME + frame.payload.len(), frame.seq + 1, frame.chain);
     }
 
@@ -311,7 +318,7 @@ mod tests {
     const HEAD: Header = Header { first: 5, chain: *b"the chain before" };
 
     /// A segment of these groups of commits, with room behind them; and where each frame starts.
-    fn segment(groups: &[usize]) -> (Vec<u8>, Vec<usize>) {
+    pub(super) fn segment(groups: &[usize]) -> (Vec<u8>, Vec<usize>) {
         let mut octets = HEAD.octets();
         let mut starts = Vec::new();
         let (mut seq, mut chain) = (HEAD.first, HEAD.chain);
@@ -328,7 +335,7 @@ mod tests {
         (octets, starts)
     }
 
-    fn read(octets: &[u8]) -> (Vec<u64>, Tail) {
+    pub(super) fn read(octets: &[u8]) -> (Vec<u64>, Tail) {
         let mut frames = Frames::new(octets).unwrap();
         (frames.by_ref().map(|frame| frame.seq).collect(), frames.tail())
     }

@@ -157,7 +157,7 @@ fn anything(random: &mut Random, apex: &Name, serial: u32) -> Zone {
     let zone = Zone::new(apex, seed(apex).unwrap()).unwrap();
     let soa = soa_of(zone.soa().unwrap()).unwrap().with_serial(serial).to_rdata();
     let ttl = Ttl::new(random.of(&[60, 300]));
-    let first = Record { rdata: soa.into(), ttl, ..zone.soa_record().unwrap() };
+    let first = Record { rdata: soa, ttl, ..zone.soa_record().unwrap() };
     let mut draft = Draft::new(&zone);
     for _ in 0..random.below(70) {
         alter(random, &mut draft, apex);

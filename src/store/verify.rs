@@ -169,7 +169,7 @@ impl Files {
     }
 
     /// The zones as they were after a commit, from a checkpoint that ends before another one; `None` where that is before what is kept.
-    fn zones_at(&self, at: Step, before: u64) -> Result<Option<Zones>, StoreError> {
+    pub(super) fn zones_at(&self, at: Step, before: u64) -> Result<Option<Zones>, StoreError> {
         let mut zones = Zones::new();
         let mut done = 0;
         for (seq, path) in checkpoint::list(&self.dir.join("checkpoint"))? {

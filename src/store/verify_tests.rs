@@ -3,7 +3,8 @@
 use super::super::disk::SystemDisk;
 use super::super::recovery::StoreOptions;
 use super::super::recovery::rebuild_tests::{Checkpointed, EAGER};
-use super::super::{Retention, Store, samples};
+use super::super::samples::{self, files, flip};
+use super::super::{Retention, Store};
 use super::*;
 use crate::wire::Name;
 use crate::zone::{Zone, ZoneSet, seed};
@@ -33,18 +34,6 @@ fn running(store: &impl Store) -> Findings {
     let (sender, findings) = sync_channel(1);
     store.verify(Box::new(move |found| sender.send(found).unwrap()));
     findings.recv().unwrap()
-}
-
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-}
-
-fn flip(path: &Path, at: usize) {
-    let mut octets = fs::read(path).unwrap();
-    octets[at] ^= 0x10;
-    fs::write(path, octets).unwrap();
 }
 
 #[test]
@@ -82,10 +71,10 @@ fn a_flipped_bit_in_the_journal_or_a_checkpoint_is_found_running_or_not() {
             store = None;
         }
         for (path, at) in [(&segment, 200), (&segment, 15), (&segment, 25), (&checkpoints[0], 300)] {
-            flip(path, at);
+            flip(path, at, 0x10);
             let faults = check(&store);
             assert!(!faults.is_empty() && faults[0].contains(path.to_str().unwrap()), "octet {at}: {faults:?}");
-            flip(path, at);
+            flip(path, at, 0x10);
         }
         assert_eq!(check(&store), [""; 0]);
     }

@@ -37,7 +37,7 @@ static int fault(const char *call, int fd)
 {
     static const struct { const char *name; int error; } errors[] =
         { { "EIO", EIO }, { "ENOSPC", ENOSPC }, { "EROFS", EROFS } };
-    static const char *const places[] = { "journal", "table" };
+    static const char *const places[] = { "journal", "table", "checkpoint" };
     char link[64], file[4096], part[32], order[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, file, sizeof file - 1);

@@ -55,6 +55,13 @@ pub(in crate::store) fn check(
     Ok(checked)
 }
 
+/// The last commit that the journal in `dir` holds whole; `None` where it has no segment.
+pub(in crate::store) fn end(dir: &Path) -> Result<Option<Step>, StoreError> {
+    let Some(Extent { path, first, .. }) = extents(dir, None)?.pop() else { return Ok(None) };
+    let octets = fs::read(&path).map_err(StoreError::io("read", &path))?;
+    Checked::default().segment(&octets, &path, first, None, None, &mut BTreeMap::new()).map(Some)
+}
+
 /// Whether segments as old as one with this first commit are still there.
 fn is_kept(dir: &Path, first: u64) -> Result<bool, StoreError> {
     Ok(list(dir)?.iter().any(|((other, _), _)| *other <= first))
@@ -110,6 +117,9 @@ impl Checked {
             Some(_) => {}
             None => match frames.tail() {
                 Tail::Clean => {}
+                Tail::Torn if frames.flipped().is_some() => {
+                    return Err(damaged(at, format!("of commit {next} one bit is not what was written")));
+                }
                 Tail::Torn => self.torn = Some(path.to_owned()),
                 Tail::Damaged { whole_at } => {
                     let why = format!("commit {next} is not whole, but a later one at octet {whole_at} is");

@@ -10,7 +10,7 @@ use crate::store::table::TableError;
 use crate::store::{CommitKind, Commits};
 use crate::wire::{Name, Rtype};
 use crate::zone::{Changes, Key, Serial};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,12 @@ pub(in crate::store) struct Walk<'a> {
     pub(in crate::store) expected: u64,
     pub(in crate::store) chain: Chain,
     pub(in crate::store) lost: Option<Commits>,
+    /// How many commits that may be at most: behind what was found there may have been more than is known.
+    pub(in crate::store) at_most: u64,
+    /// The zones with a commit after all that is lost, which tells their serials.
+    pub(in crate::store) told: HashSet<Name>,
+    /// How many octets stand behind the journal's last whole frame.
+    behind: u64,
     pub(in crate::store) run: Run,
     /// For each zone, the serial from which the frames that stay lead on.
     pub(in crate::store) serials: HashMap<Name, Serial>,
@@ -49,7 +55,8 @@ impl<'a> Walk<'a> {
     pub(in crate::store) fn new(base: Step, zones: &'a mut Zones) -> Walk<'a> {
         let run = Run { first: base.seq + 1, chain: base.chain, at: None };
         let (expected, chain) = (base.seq + 1, base.chain);
-        Walk { base, zones, expected, chain, lost: None, run, serials: HashMap::new() }
+        let (serials, told) = Default::default();
+        Walk { base, zones, expected, chain, lost: None, at_most: 0, told, behind: 0, run, serials }
     }
 
     /// Looks through all segments.
@@ -69,6 +76,7 @@ impl<'a> Walk<'a> {
                         Some(end) if *end > self.expected => self.lose(self.expected, end - 1),
                         Some(_) => {}
                         None => {
+                            self.behind = written(&octets);
                             self.lose_end(self.expected);
                             self.stays(self.expected, self.chain, None);
                         }
@@ -126,9 +134,16 @@ impl<'a> Walk<'a> {
             self.stays(first, frames.chain, Some((path.to_owned(), HEADER)));
         }
         while end.is_none_or(|end| frames.seq < end) {
-            let (frame, followed) = match frames.next() {
-                Some(frame) => (frame, true),
-                None => match frames.find() {
+            let next = frames.next();
+            // One bit of it is not what was written; all the rest says which.
+            let right = if next.is_none() { frames.flipped() } else { None };
+            let (frame, followed) = match (next, right.as_deref().and_then(|octets| frames.put_right(octets))) {
+                (Some(frame), _) => (frame, true),
+                (None, Some(frame)) => {
+                    frames.resume_after(frames.at, &frame);
+                    (frame, false)
+                }
+                (None, None) => match frames.find() {
                     // A group that was never finished, of which this frame reached the disk: nothing of it was answered.
                     Some((_, frame)) if end.is_none() && frames.seq >= self.expected && frame.group() <= frames.seq => {
                         break;
@@ -165,7 +180,9 @@ impl<'a> Walk<'a> {
                 frames.seq < end
             }
             None => {
-                self.tail(octets.get(frames.at..).unwrap_or_default(), frames.seq);
+                let rest = octets.get(frames.at..).unwrap_or_default();
+                self.behind = written(rest);
+                self.tail(rest, frames.seq);
                 false
             }
         };
@@ -192,6 +209,7 @@ impl<'a> Walk<'a> {
         if self.lost.is_some() && commit.kind == CommitKind::Change {
             self.clear_soa(&commit.zone)?;
         }
+        self.told.insert(commit.zone);
         // It touches no table, so that there is no other error.
         if let Err(TableError::Commit(_, why)) = start::apply(self.zones, frame.seq, frame.payload) {
             return Err(unreadable(why));
@@ -229,11 +247,15 @@ impl<'a> Walk<'a> {
     fn lose(&mut self, first: u64, last: u64) {
         let before = self.lost.map_or(first, |lost| lost.first);
         self.lost = Some(Commits { first: before, last });
+        self.at_most += last + 1 - first;
+        self.told.clear();
         self.expected = last + 1;
     }
 
     /// Nothing is known of what comes after all that was found, up to this commit.
     pub(in crate::store) fn lose_end(&mut self, last: u64) {
+        self.at_most += (last + 1 - self.expected).max(self.behind / FRAME as u64);
+        self.told.clear();
         self.lost = Some(Commits { first: self.lost.map_or(self.expected, |lost| lost.first), last });
     }
 
@@ -247,6 +269,11 @@ impl<'a> Walk<'a> {
         let _ = loaded.zone.replay(&Changes { removed, added: Vec::new() });
         Ok(())
     }
+}
+
+/// How many octets something was written to.
+fn written(octets: &[u8]) -> u64 {
+    octets.iter().rposition(|octet| *octet != 0).map_or(0, |last| last as u64 + 1)
 }
 
 impl From<StoreError> for Stop {
