@@ -11,8 +11,9 @@ use common::DEADLINE;
 use common::agent::{Agent, free, status};
 use common::client::Home;
 use common::house::House;
+use common::web;
 use dyndns::clock::Clock;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -51,22 +52,9 @@ fn read(mut stream: TcpStream) -> String {
     answer
 }
 
-/// A server that answers each request with this status, header lines and body; it notes the first lines.
+/// A page that answers each request with this status, header lines and body.
 fn answers(status: u16, headers: &'static str, body: &'static str) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let asked = Arc::clone(&seen);
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-            asked.lock().unwrap().push(lines.next().unwrap_or_default());
-            while lines.next().is_some_and(|line| !line.is_empty()) {}
-            let head = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {}\r\nConnection: close", body.len());
-            let _ = stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes());
-        }
-    });
-    (address, seen)
+    web::serve(move |_, _| (status, headers, body.to_string()))
 }
 
 #[test]

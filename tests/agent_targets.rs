@@ -9,9 +9,10 @@ mod home;
 
 use common::agent::{Agent, free, status};
 use common::client::SECRET;
+use common::web;
 use common::{DEADLINE, Lines};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -225,31 +226,12 @@ fn a_provider_that_speaks_dyndns2_is_told_once_and_asked_by_dns() {
     agent.wait_for("user or password is wrong (badauth); mend them in the configuration");
 }
 
-/// A server that answers each request by what `answer` says of its first line and body; it notes the first lines, the bodies and the heads.
+/// A provider that answers each request by what `answer` says of its first line and body.
 fn http(answer: impl Fn(&str, &str) -> (u16, String) + Send + 'static) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let asked = Arc::clone(&seen);
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let (mut request, mut octet) = (Vec::new(), [0]);
-            while !request.ends_with(b"\r\n\r\n") && stream.read(&mut octet).is_ok_and(|len| len > 0) {
-                request.push(octet[0]);
-            }
-            let head = String::from_utf8_lossy(&request).into_owned();
-            let length =
-                head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
-            let mut body = vec![0; length.unwrap_or(0)];
-            stream.read_exact(&mut body).unwrap();
-            let line = head.lines().next().unwrap_or_default().to_string();
-            let (status, text) = answer(&line, &String::from_utf8_lossy(&body));
-            asked.lock().unwrap().push(format!("{line} {}\n{head}", String::from_utf8_lossy(&body)));
-            let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", text.len());
-            let _ = stream.write_all(format!("{head}{text}").as_bytes());
-        }
-    });
-    (address, seen)
+    web::serve(move |line, body| {
+        let (status, text) = answer(line, body);
+        (status, "", text)
+    })
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub(crate) mod house;
 pub(crate) mod load;
 pub(crate) mod message;
 pub(crate) mod shim;
+pub(crate) mod web;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
