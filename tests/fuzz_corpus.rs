@@ -84,3 +84,8 @@ fn no_message_breaks_answering() {
 fn no_message_breaks_updating() {
     run("update", bodies::update);
 }
+
+#[test]
+fn no_zone_file_breaks_reading_and_writing() {
+    run("zone", bodies::zone);
+}

@@ -5,7 +5,7 @@ use dyndns::tsig::{Keyring, TsigKey};
 use dyndns::update::policy::{Grant, UpdatePolicy};
 use dyndns::update::{UpdateMessage, apply_update};
 use dyndns::wire::{Composer, Flags, Message, Name, Place, Section, Ttl, rdata};
-use dyndns::zone::text::{parse, rdata_from_text, rdata_to_text};
+use dyndns::zone::text::{parse, rdata_from_text, rdata_to_text, write_zone};
 use dyndns::zone::{Record, Zone};
 use std::sync::{Arc, LazyLock};
 
@@ -92,4 +92,23 @@ pub(crate) fn update(bytes: &[u8]) {
         records
     };
     assert_eq!(sorted(&after.with(&changes.inverse()).unwrap()), sorted(zone));
+}
+
+/// A zone file is read, written, and read again.
+pub(crate) fn zone(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    // A line of it makes 65,536 records.
+    if text.to_ascii_uppercase().contains("$GENERATE") {
+        return;
+    }
+    let apex = Name::parse("example.com").unwrap();
+    let read = |text: &str| parse(text, "fuzz.zone", Some(apex), &mut |_| Err("no file".into()));
+    let Ok(first) = read(text) else { return };
+    let zone = Zone::new(&first.apex, first.records).unwrap();
+    let mut written = String::new();
+    write_zone(&mut written, zone.apex(), zone.records()).unwrap();
+    let again = read(&written).unwrap();
+    assert_eq!(again.apex, *zone.apex());
+    let again = Zone::new(&again.apex, again.records).unwrap();
+    assert!(again.records().eq(zone.records()), "{written}");
 }
