@@ -26,9 +26,16 @@ impl Udp {
     /// The next datagram; an error after the deadline.
     pub(crate) fn receive(&self) -> io::Result<Vec<u8>> {
         let mut buffer = vec![0; 65_535];
-        let length = self.0.recv(&mut buffer)?;
-        buffer.truncate(length);
-        Ok(buffer)
+        loop {
+            match self.0.recv(&mut buffer) {
+                // The whole machine may have stood still; a wait with a deadline is not taken up again by itself.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => {
+                    buffer.truncate(outcome?);
+                    return Ok(buffer);
+                }
+            }
+        }
     }
 
     /// Sends a message and takes the next datagram for its answer.
