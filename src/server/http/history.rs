@@ -229,10 +229,8 @@ impl Rooms {
             let begun = Instant::now();
             let commits = rooms.commits(apex, None).await;
             let pause = begun.elapsed();
-            let past = commits.map(|History { commits, .. }| {
-                let whole = commits.len() < COMMITS;
-                Past::new(commits, &Past { whole, ..Past::default() })
-            });
+            let past = commits
+                .map(|History { commits, complete }| Past::new(commits, &Past { whole: complete, ..Past::default() }));
             if let Ok(past) = &past {
                 rooms.histories.known.lock().await.keep(&zone, past);
             }
