@@ -156,7 +156,7 @@ fn remedy(error: &io::Error) -> &'static str {
             "; it is mounted by itself and cannot be replaced in one step, so mount its directory, or choose another file"
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "; its directory must be writable for this service (under systemd: ReadWritePaths=)"
+            "; its directory must be writable for this service and its owner be the same (under systemd: DynamicUser=no and ReadWritePaths=)"
         }
         _ => "",
     }
@@ -207,7 +207,9 @@ fn swap(path: &Path, text: &[u8], old: Option<&Metadata>) -> io::Result<Swap> {
 
 fn fill(file: &mut File, text: &[u8], old: Option<&Metadata>) -> io::Result<()> {
     file.write_all(text)?;
-    if let Some(old) = old {
+    let own = file.metadata()?;
+    // Only where it is another: a hardened unit may not even ask for the owner that it is (systemd's @chown).
+    if let Some(old) = old.filter(|old| (old.uid(), old.gid()) != (own.uid(), own.gid())) {
         std::os::unix::fs::fchown(&*file, Some(old.uid()), Some(old.gid()))?;
     }
     // After the owner, for a change of that takes bits away.
