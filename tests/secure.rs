@@ -30,6 +30,7 @@ use http::{Method, Request, StatusCode};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::timeout;
 
 /// A query that is answered with one record.
@@ -173,6 +174,25 @@ async fn hundreds_of_queries_at_once_are_answered_on_one_connection_of_https_and
         });
     }
     asked.join_all().await;
+}
+
+/// Each of 64 requests of a connection could hold a whole message, and so 1,000 connections four gigabytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_requests_of_one_connection_hold_no_more_than_sixteen_messages() {
+    let secure = Secure::start();
+    let https = secure.https().await;
+    let mut begun = Vec::new();
+    for _ in 0..17 {
+        begun.push(https.begin_post(60_000, DEADLINE).await);
+    }
+    for _ in 0..2 {
+        begun.push(https.begin_post(60_000, Duration::from_millis(500)).await);
+    }
+    let sent: usize = begun.iter().map(|request| request.sent).sum();
+    assert!((17 * 60_000..=16 * 65_536).contains(&sent), "{sent}");
+    // What is taken back makes room.
+    drop(begun);
+    assert_good(7, &https.ask(&good(7)).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -252,7 +252,7 @@ fn seeds(config: &Config, served: &ZoneSet) -> Result<Seeds, Error> {
         } else if let Some((file, _)) = fingerprint.filter(|(_, print)| zone_files.differs(&zone.apex, print)) {
             tracing::warn!(
                 zone = %zone.apex,
-                "{0} has changed since the zone took it, and is not read again; to take the change: dyndns zone import {0}",
+                "{0} has changed since the zone took it, and is not read again; to take it as it is, without what updates have changed meanwhile: dyndns zone import {0}",
                 file.display()
             );
         }

@@ -4,14 +4,16 @@ use crate::common::client::{Home, SECRET, copy_zones};
 use crate::common::exchange::framed;
 use crate::common::{DEADLINE, Server};
 use bytes::Bytes;
-use h2::RecvStream;
-use h2::client::SendRequest;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use quinn::crypto::rustls::QuicClientConfig;
+use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -220,12 +222,35 @@ impl Https {
         timeout(DEADLINE, answer).await.expect("no answer over HTTPS")
     }
 
+    /// Begins a post and sends so many octets of it, or as many as the server takes; each time it waits for so long.
+    pub(crate) async fn begin_post(&self, octets: usize, wait: Duration) -> Unfinished {
+        let mut send = self.send.clone().ready().await.unwrap();
+        let (answer, mut stream) = send.send_request(dns_request(Method::POST, "/dns-query"), false).unwrap();
+        let mut sent = 0;
+        while sent < octets {
+            stream.reserve_capacity(octets - sent);
+            let room = timeout(wait, poll_fn(|context| stream.poll_capacity(context))).await;
+            let Ok(Some(Ok(room))) = room else { break };
+            stream.send_data(vec![0; room].into(), false).unwrap();
+            sent += room;
+        }
+        Unfinished { sent, _stream: (answer, stream) }
+    }
+
     /// Posts a message and returns its answer.
     pub(crate) async fn ask(&self, message: &[u8]) -> Vec<u8> {
         let answer = self.request(Method::POST, "/dns-query", message).await;
         assert_eq!(answer.status, StatusCode::OK);
         answer.body
     }
+}
+
+/// A request that was begun; dropping it takes it back.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    /// How many octets of its body were sent.
+    pub(crate) sent: usize,
+    _stream: (ResponseFuture, SendStream<Bytes>),
 }
 
 /// The head of a request with the kind of content of DNS.
