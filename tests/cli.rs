@@ -87,6 +87,21 @@ fn help_names_the_commands_and_wrong_usage_ends_with_2() {
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "wrong usage leaves nothing behind");
 }
 
+/// Without them a million hosts take more memory than README says; they come from `.cargo/config.toml`.
+#[cfg(all(target_os = "linux", not(target_env = "msvc")))]
+#[test]
+fn the_allocator_has_its_settings() {
+    let told = Command::new(env!("CARGO_BIN_EXE_dyndns"))
+        .arg("--version")
+        .env("_RJEM_MALLOC_CONF", "confirm_conf:true")
+        .output()
+        .unwrap();
+    let told = stderr(&told);
+    for setting in ["background_thread:true", "narenas:2", "dirty_decay_ms:1000"] {
+        assert!(told.contains(&format!("Set conf value: {setting}")), "{told}");
+    }
+}
+
 #[test]
 fn a_key_is_made_for_its_owner_alone_whatever_the_umask() {
     for umask in ["000", "077", "777"] {

@@ -13,7 +13,6 @@ use super::publish::Published;
 use crate::clock::Clock;
 use crate::query::View;
 use crate::store::{Commit, CommitKind, Instant, Since, Store, StoreError};
-use crate::sys;
 use crate::update::Refusal;
 use crate::update::policy::Rights;
 use crate::wire::NameRef;
@@ -32,10 +31,6 @@ const ANSWERS: usize = 32;
 
 /// After so many seconds it is told again that nothing can be stored.
 const TELL_AGAIN: u64 = 10;
-
-/// What a group of so many records took on its way, as records, octets of the journal and the old zone, is worth giving
-/// back to the system: with a million hosts, about 120 of 300 megabytes.
-const LARGE: usize = 100_000;
 
 /// The writer's queue, for those who want something changed.
 pub(crate) type Queue = mpsc::Sender<Request>;
@@ -91,17 +86,15 @@ impl<S: Store + 'static> Writer<S> {
             while let Some(first) = requests.blocking_recv() {
                 group.push(first);
                 group.extend(std::iter::from_fn(|| requests.try_recv().ok()).take(GROUP - 1));
-                if self.carry_out(&mut group) >= LARGE {
-                    sys::memory::give_back();
-                }
+                self.carry_out(&mut group);
             }
             self.store
         })?;
         Ok((queue, thread))
     }
 
-    /// One group: apply, append, publish, answer. Returns how many records it changed.
-    fn carry_out(&mut self, requests: &mut Vec<Request>) -> usize {
+    /// One group: apply, append, publish, answer.
+    fn carry_out(&mut self, requests: &mut Vec<Request>) {
         let mut view = View::clone(&self.published.view());
         view.zones.prepare_changes(requests.iter().filter_map(|request| match request {
             Request::Update { update, .. } => update.operations.first().map(|entry| NameRef::from(&entry.owner)),
@@ -207,10 +200,8 @@ impl<S: Store + 'static> Writer<S> {
         if let (Durable::Yes, false) = (durable, commits.is_empty()) {
             self.store.published(&self.published.view().zones);
         }
-        let records = commits.iter().map(|commit| commit.changes.added.len() + commit.changes.removed.len()).sum();
         commits.clear();
         self.commits = commits;
-        records
     }
 
     fn answer(&self, held: Vec<Held>, durable: Durable) {

@@ -1,8 +1,8 @@
 //! The checkpoints of a state directory: when the next is due, who writes it, which are kept.
 //!
 //! One is due when so much journal has gathered since the last that a start without the table would take long to replay
-//! it: by octets (64 MiB), but not before the journal is as long as the last checkpoint, so that at most half of what is
-//! written is checkpoints; or by commits (a million), which bounds the time of a replay. It is written by a thread of
+//! it: by octets (64 MiB), but not before the journal is three times as long as the last checkpoint, so that an update of a
+//! large zone costs hardly more than one of a small; or by commits (a million), which bounds the time of a replay. It is written by a thread of
 //! its own, at the lowest priority. A fault costs nothing but time: the ones before stay, and the next try comes when as
 //! much has gathered again.
 
@@ -70,7 +70,7 @@ impl Checkpoints {
 
     /// After how many octets of journal the next is due.
     pub(super) fn due(&self) -> u64 {
-        self.rule.octets.max(self.last)
+        self.rule.octets.max(self.last.saturating_mul(3))
     }
 
     /// The journal has grown.

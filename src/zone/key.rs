@@ -8,15 +8,16 @@
 use crate::wire::{Name, NameRef};
 use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
 /// The end of each label in a key.
 const END: u8 = 0;
 /// Announces an escaped octet.
 const ESCAPE: u8 = 1;
 
-/// A reversed owner name on the heap, as the tables hold it.
+/// A reversed owner name on the heap, as the tables hold it. Records of one owner share it: cloning copies nothing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(Box<[u8]>);
+pub struct Key(Arc<[u8]>);
 
 /// A reversed owner name on the stack, as a query builds it.
 ///

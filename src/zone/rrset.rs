@@ -34,6 +34,9 @@ pub struct RrsetBuf {
     packed: Vec<u8>,
 }
 
+/// The octets of an RRset in a node before its records.
+const RRSET_HEAD: usize = 10;
+
 impl<'a> Rrset<'a> {
     /// The data of each record, in the order they came.
     pub fn rdatas(self) -> Rdatas<'a> {
@@ -75,26 +78,32 @@ impl<'a> Rrset<'a> {
 
     /// This RRset without the record of equal data.
     pub fn minus(self, rdata: &[u8]) -> RrsetBuf {
-        RrsetBuf::pack(self.rtype, self.ttl, self.rdatas().filter(|mine| !rdata::eq(self.rtype, mine, rdata)))
+        let mut left = RrsetBuf { rtype: self.rtype, ttl: self.ttl, packed: Vec::with_capacity(self.packed.len()) };
+        self.rdatas().filter(|mine| !rdata::eq(self.rtype, mine, rdata)).for_each(|mine| left.push(mine));
+        left
     }
 }
 
 impl RrsetBuf {
     /// An RRset of one record.
     pub fn one(rtype: Rtype, ttl: Ttl, rdata: &[u8]) -> RrsetBuf {
-        RrsetBuf::pack(rtype, ttl, std::iter::once(rdata))
+        let mut one = RrsetBuf { rtype, ttl, packed: Vec::with_capacity(2 + rdata.len()) };
+        one.push(rdata);
+        one
     }
 
     /// An RRset of these records; data of more than 65,535 octets is no record and is left out.
     pub fn pack<'r>(rtype: Rtype, ttl: Ttl, rdatas: impl Iterator<Item = &'r [u8]>) -> RrsetBuf {
-        let mut packed = Vec::new();
-        for rdata in rdatas {
-            if let Ok(length) = u16::try_from(rdata.len()) {
-                packed.extend_from_slice(&length.to_le_bytes());
-                packed.extend_from_slice(rdata);
-            }
+        let mut rrset = RrsetBuf { rtype, ttl, packed: Vec::new() };
+        rdatas.for_each(|rdata| rrset.push(rdata));
+        rrset
+    }
+
+    fn push(&mut self, rdata: &[u8]) {
+        if let Ok(length) = u16::try_from(rdata.len()) {
+            self.packed.extend_from_slice(&length.to_le_bytes());
+            self.packed.extend_from_slice(rdata);
         }
-        RrsetBuf { rtype, ttl, packed }
     }
 
     /// The RRset.
@@ -159,7 +168,7 @@ impl<'a> Node<'a> {
 
     /// This owner with `rrset` in the place of what it had of the type; an empty RRset takes the type away.
     pub fn with(self, rrset: Rrset<'_>) -> NodeBuf {
-        let mut node = NodeBuf::default();
+        let mut node = NodeBuf(Vec::with_capacity(self.0.len() + RRSET_HEAD + rrset.packed.len()));
         self.rrsets().filter(|other| other.rtype < rrset.rtype).for_each(|other| node.push(other));
         if !rrset.is_empty() {
             node.push(rrset);
@@ -170,7 +179,7 @@ impl<'a> Node<'a> {
 
     /// This owner without the types that `keep` refuses.
     pub fn retain(self, keep: impl Fn(Rtype) -> bool) -> NodeBuf {
-        let mut node = NodeBuf::default();
+        let mut node = NodeBuf(Vec::with_capacity(self.0.len()));
         self.rrsets().filter(|rrset| keep(rrset.rtype)).for_each(|rrset| node.push(rrset));
         node
     }
@@ -191,6 +200,7 @@ impl NodeBuf {
     pub(super) fn push(&mut self, rrset: Rrset<'_>) {
         // A message or a journal frame is where records come from: none is near four gigabytes.
         let Ok(size) = u32::try_from(rrset.packed.len()) else { return };
+        self.0.reserve(RRSET_HEAD + rrset.packed.len());
         self.0.extend_from_slice(&rrset.rtype.0.to_le_bytes());
         self.0.extend_from_slice(&rrset.ttl.seconds().to_le_bytes());
         self.0.extend_from_slice(&size.to_le_bytes());
@@ -214,7 +224,7 @@ impl<'a> Iterator for Rrsets<'a> {
     type Item = Rrset<'a>;
 
     fn next(&mut self) -> Option<Rrset<'a>> {
-        let (&[y0, y1, t0, t1, t2, t3, s0, s1, s2, s3], rest) = self.rest.split_first_chunk::<10>()?;
+        let (&[y0, y1, t0, t1, t2, t3, s0, s1, s2, s3], rest) = self.rest.split_first_chunk::<RRSET_HEAD>()?;
         let size = usize::try_from(u32::from_le_bytes([s0, s1, s2, s3])).ok()?;
         let (packed, rest) = rest.split_at_checked(size)?;
         self.rest = rest;
