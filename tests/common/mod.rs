@@ -16,6 +16,7 @@ pub(crate) mod disk;
 pub(crate) mod exchange;
 pub(crate) mod house;
 pub(crate) mod load;
+pub(crate) mod machine;
 pub(crate) mod message;
 pub(crate) mod shim;
 pub(crate) mod web;

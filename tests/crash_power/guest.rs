@@ -1,29 +1,26 @@
 //! A machine that runs the server, under qemu, whose power can be cut: Debian's kernel for clouds, and as its first
 //! file system `init`, busybox, the server and its libraries.
 
-use super::common::Lines;
 use super::common::client::{SECRET, copy_zones};
+use super::common::machine::{KERNEL, Machine, find};
 use super::disk::Disk;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::process::Command;
 use std::time::Duration;
 
-/// A running machine, killed when dropped.
+/// A running machine with a server.
 pub(crate) struct Guest {
-    qemu: Child,
-    output: Arc<Lines>,
+    machine: Machine,
     /// Where the server answers over UDP and over TCP: ports of this host, which lead into the machine.
     pub(crate) addresses: [SocketAddr; 2],
 }
 
 /// What a machine is made of.
 pub(crate) struct Parts {
-    kernel: PathBuf,
     files: PathBuf,
     monitor: PathBuf,
 }
@@ -41,9 +38,6 @@ pub(crate) enum Fdatasync {
 
 /// How long a machine may take for its next word: without KVM, on a host that does much else.
 const DEADLINE: Duration = Duration::from_secs(300);
-
-/// Where scripts/test puts the kernel's package.
-const KERNEL: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/guest-kernel");
 
 /// What the kernel needs for its devices, where it has it as a module.
 const MODULES: [&str; 9] = [
@@ -66,11 +60,9 @@ impl Parts {
             let found = done(Command::new("sh").args(["-c", &format!("command -v {tool}")]));
             assert!(found, "{tool} is not installed; scripts/test installs it");
         }
-        let kernel = find(&Path::new(KERNEL).join("boot"), "vmlinuz-");
         let modules = find(&Path::new(KERNEL).join("lib/modules"), "");
-        let (Some(kernel), Some(modules)) = (kernel, modules) else {
-            panic!("no kernel for a guest in {KERNEL}; scripts/test puts it there");
-        };
+        let modules =
+            modules.unwrap_or_else(|| panic!("no modules for a guest in {KERNEL}; scripts/test puts them there"));
         let root = place.join("root");
         for folder in ["bin", "dev", "modules", "proc", "state"] {
             fs::create_dir_all(root.join(folder)).unwrap();
@@ -102,7 +94,7 @@ impl Parts {
             done
             find . | busybox cpio -o -H newc >../files"#;
         assert!(done(Command::new("sh").args(["-c", script]).current_dir(&root)));
-        Parts { kernel, files: place.join("files"), monitor: place.join("monitor") }
+        Parts { files: place.join("files"), monitor: place.join("monitor") }
     }
 }
 
@@ -116,54 +108,32 @@ impl Guest {
             Fdatasync::Nothing => "PRELOAD=/NOTHING.so",
             Fdatasync::WithoutFlush => "PRELOAD=/WITHOUT_FLUSH.so",
         };
-        let append = format!(
-            "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on SECRET=laptop:{SECRET} {variables}"
-        );
-        let mut qemu = Command::new("qemu-system-x86_64")
-            .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
-            .args(["-accel", "tcg", "-cpu", "max", "-m", "256", "-serial", "stdio"])
-            .arg("-kernel")
-            .arg(&parts.kernel)
-            .arg("-initrd")
-            .arg(&parts.files)
-            .args(["-append", &append, "-monitor", &format!("unix:{},server,nowait", parts.monitor.display())])
-            .args(["-drive", &format!("file=nbd+unix:///?socket={},format=raw,if=none,id=disk", disk.socket.display())])
-            .args(["-device", "virtio-blk-pci,drive=disk", "-device", "virtio-net-pci,netdev=net"])
-            .args(["-netdev", "user,id=net,restrict=on,hostfwd=udp:127.0.0.1:0-:53,hostfwd=tcp:127.0.0.1:0-:53"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = Arc::new(Lines::default());
-        output.gather(qemu.stdout.take().unwrap());
-        output.gather(qemu.stderr.take().unwrap());
-        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut guest = Guest { qemu, output, addresses: [nowhere; 2] };
-        match guest.output.wait_for(DEADLINE, |line| line.contains("dyndns answers on")) {
-            Some(_) => guest.addresses = forwarded(&parts.monitor),
-            None => return Err(guest.log()),
+        let words = format!("SECRET=laptop:{SECRET} {variables}");
+        let monitor = format!("unix:{},server,nowait", parts.monitor.display());
+        let drive = format!("file=nbd+unix:///?socket={},format=raw,if=none,id=disk", disk.socket.display());
+        let network = "user,id=net,restrict=on,hostfwd=udp:127.0.0.1:0-:53,hostfwd=tcp:127.0.0.1:0-:53";
+        let devices = [
+            ["-monitor", &monitor],
+            ["-drive", &drive],
+            ["-device", "virtio-blk-pci,drive=disk"],
+            ["-device", "virtio-net-pci,netdev=net"],
+            ["-netdev", network],
+        ];
+        let machine = Machine::start(&parts.files, 256, &words, devices.as_flattened());
+        if !machine.says("dyndns answers on", DEADLINE) {
+            return Err(machine.log());
         }
-        Ok(guest)
+        Ok(Guest { machine, addresses: forwarded(&parts.monitor) })
     }
 
     /// What the machine said.
     pub(crate) fn log(&self) -> String {
-        self.output.text()
+        self.machine.log()
     }
 
     /// Ends it at once.
     pub(crate) fn kill(&mut self) {
-        self.qemu.kill().unwrap();
-        self.qemu.wait().unwrap();
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.qemu.kill();
-        let _ = self.qemu.wait();
+        self.machine.kill();
     }
 }
 
@@ -194,12 +164,6 @@ fn forwarded(monitor: &Path) -> [SocketAddr; 2] {
             return [udp, tcp].map(|port| (Ipv4Addr::LOCALHOST, port).into());
         }
     }
-}
-
-/// The first entry of a directory with a name that begins so.
-fn find(directory: &Path, start: &str) -> Option<PathBuf> {
-    let mut paths = fs::read_dir(directory).ok()?.map(|entry| entry.unwrap().path());
-    paths.find(|path| path.file_name().unwrap().to_string_lossy().starts_with(start))
 }
 
 fn done(command: &mut Command) -> bool {
