@@ -461,6 +461,12 @@ pub(super) fn name_of(first: u64, generation: u32) -> String {
     }
 }
 
+/// Where the segment goes that takes the place of the one at `path`.
+pub(super) fn successor(path: &Path) -> Option<PathBuf> {
+    let (first, generation) = place_of(path.file_name()?.to_str()?)?;
+    Some(path.with_file_name(name_of(first, generation + 1)))
+}
+
 fn place_of(name: &str) -> Option<Order> {
     let stem = name.strip_suffix(".seg")?;
     let (first, generation) = match stem.split_once('.') {

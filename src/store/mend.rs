@@ -13,7 +13,7 @@
 //! What is left is a journal that begins later, as after [`super::Retention`]. A start that ends amid this finds the same
 //! damage and does it again, or finds none.
 //!
-//! A frame of which one bit is not what was written is known again (see [`super::segment`]), and what it did is not missing.
+//! Before all that, each bit is put right that is known: see [`bits`].
 //!
 //! Where a commit after the base is missing, something answered would be lost, and the start is refused. `dyndns zone
 //! repair` does the same as above with all commits but those, if the operator names them: the later ones upon what the
@@ -22,7 +22,10 @@
 //! take what comes next for old (RFC 1982). A lost commit that set the serial by itself may have gone further: then the
 //! operator imports a zone file with a later one.
 
+mod bits;
 mod walk;
+
+pub(super) use bits::put_bits_right;
 
 use super::checkpoint::{self, Checkpoint};
 use super::disk::{Disk, SystemDisk};
@@ -73,6 +76,7 @@ pub(super) struct Damage<'a> {
 pub fn repair(dir: &Path, options: &StoreOptions, without: Commits) -> Result<RecoveryNote, StoreError> {
     let (_lock, _) = lock(dir)?;
     restore::finish(dir)?;
+    put_bits_right(dir, &mut SystemDisk)?;
     Damage { dir, options, found: StoreError::Undamaged, without: Some(without) }.mend(&mut SystemDisk)
 }
 

@@ -49,6 +49,15 @@ pub enum RecoveryNote {
         /// How many commits came from the journal.
         commits: u64,
     },
+    /// One bit of a commit was not what was written.
+    BitPutRight {
+        /// The segment.
+        path: PathBuf,
+        /// Where the commit is in it, in octets.
+        offset: u64,
+        /// The commit.
+        commit: u64,
+    },
     /// The journal was damaged; what is whole of it goes on.
     JournalMended {
         /// What was found.
@@ -111,6 +120,12 @@ impl fmt::Display for RecoveryNote {
             RecoveryNote::TableFromCheckpoint { path, commits } => {
                 write!(f, "table rebuilt: from checkpoint {} and {commits} commits from the journal", path.display())
             }
+            RecoveryNote::BitPutRight { path, offset, commit } => write!(
+                f,
+                "journal put right: of commit {commit}, at octet {offset} of {}, one bit was not what was written; nothing is \
+                 lost: check disk and memory",
+                path.display()
+            ),
             RecoveryNote::JournalMended { found, aside, kept, lost, gone, moved, begins } => {
                 write!(f, "journal mended: {found}; ")?;
                 match lost {

@@ -11,7 +11,7 @@ use super::checkpoints::{CheckpointRule, Checkpoints};
 use super::disk::{Disk, SystemDisk};
 use super::follower::{Follower, Place};
 use super::journal::{Journal, Retention};
-use super::mend::Damage;
+use super::mend::{Damage, put_bits_right};
 use super::restore;
 use super::start::{Base, Start, Zones, open_table};
 use super::table::{Table, TableError};
@@ -114,12 +114,22 @@ impl DiskStore {
         if restored {
             restore::finish(dir)?;
         }
-        let (mut notes, held) = (Vec::new(), lock.try_clone().map_err(StoreError::io("lock", dir))?);
-        let (store, zones) = match DiskStore::load(disk.again(), dir, options, (held, access), &mut notes) {
+        let mut notes = Vec::new();
+        let held = || Ok((lock.try_clone().map_err(StoreError::io("lock", dir))?, access));
+        let mut loaded = DiskStore::load(disk.again(), dir, options, held()?, &mut notes);
+        if access == Access::Write && matches!(loaded, Err(StoreError::Damaged { .. })) {
+            let right = put_bits_right(dir, disk.again().as_mut())?;
+            if !right.is_empty() {
+                notes = right;
+                loaded = DiskStore::load(disk.again(), dir, options, held()?, &mut notes);
+            }
+        }
+        let (store, zones) = match loaded {
             Err(found @ StoreError::Damaged { .. }) if access == Access::Write => {
                 let mended = Damage { dir, options, found, without: None }.mend(disk.again().as_mut())?;
-                notes = vec![mended];
-                DiskStore::load(disk, dir, options, (lock, access), &mut notes)?
+                notes.retain(|note| matches!(note, RecoveryNote::BitPutRight { .. }));
+                notes.push(mended);
+                DiskStore::load(disk, dir, options, held()?, &mut notes)?
             }
             loaded => loaded?,
         };

@@ -221,13 +221,8 @@ impl<'a> Frames<'a> {
         (self.at..self.octets.len()).find_map(|at| Some((at, self.whole_at(at)?)))
     }
 
-    /// The frame that [`Frames::flipped`] put right.
-    pub(super) fn put_right<'f>(&self, octets: &'f [u8]) -> Option<Frame<'f>> {
-        Frames::resume(octets, self.header, self.seq, self.chain).next()
-    }
-
-    /// Goes on behind a frame that was found elsewhere than at the next place, or put right.
-    pub(super) fn resume_after(&mut self, at: usize, frame: &Frame<'_>) {
+    /// Goes on behind a frame that [`Frames::find`] found.
+    pub(super) fn resume_after(&mut self, at: usize, frame: &Frame<'a>) {
         (self.at, self.seq, self.chain) = (at + FRAME + frame.payload.len(), frame.seq + 1, frame.chain);
     }
 

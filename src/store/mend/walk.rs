@@ -134,16 +134,9 @@ impl<'a> Walk<'a> {
             self.stays(first, frames.chain, Some((path.to_owned(), HEADER)));
         }
         while end.is_none_or(|end| frames.seq < end) {
-            let next = frames.next();
-            // One bit of it is not what was written; all the rest says which.
-            let right = if next.is_none() { frames.flipped() } else { None };
-            let (frame, followed) = match (next, right.as_deref().and_then(|octets| frames.put_right(octets))) {
-                (Some(frame), _) => (frame, true),
-                (None, Some(frame)) => {
-                    frames.resume_after(frames.at, &frame);
-                    (frame, false)
-                }
-                (None, None) => match frames.find() {
+            let (frame, followed) = match frames.next() {
+                Some(frame) => (frame, true),
+                None => match frames.find() {
                     // A group that was never finished, of which this frame reached the disk: nothing of it was answered.
                     Some((_, frame)) if end.is_none() && frames.seq >= self.expected && frame.group() <= frames.seq => {
                         break;

@@ -30,7 +30,7 @@ impl Frames<'_> {
 
     /// Whether these octets are the frame that comes next.
     fn leads(&self, frame: &[u8]) -> bool {
-        self.put_right(frame).is_some()
+        Frames::resume(frame, self.header, self.seq, self.chain).next().is_some()
     }
 
     /// Turns over the one bit, not of the length, by which the frame would agree with its checksum.
