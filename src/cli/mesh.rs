@@ -21,7 +21,8 @@ pub(super) enum Mesh {
     /// Begin a mesh, or take up the membership that is there
     ///
     /// The first node of a mesh has the mesh's key: it makes tickets and removes nodes. It prints a ticket for others. A
-    /// machine that is a member needs no ticket any more: it starts again by this command.
+    /// machine that is a member needs no ticket any more: it starts again by this command, with the options that it was
+    /// given last, but for the hosts file, the hook and the log.
     Start {
         #[command(flatten)]
         node: Box<NodeArguments>,

@@ -304,7 +304,13 @@ impl Node {
     pub(super) fn ponged(&mut self, from: NodeId, beat: Beat) {
         self.see(from, &beat);
         self.learn(from, beat.news);
-        self.differs |= beat.summary != self.summary();
+        if beat.summary != self.summary() {
+            self.differs = true;
+            // A new one, or one that has moved, has more to hear than it can wait for.
+            if self.due.settled > self.now.ticks {
+                self.hurry();
+            }
+        }
         // A gone peer that answers is told; its next record brings it back.
         if let Some(peer) = self.table.peer(&from).filter(|peer| matches!(peer.state, State::Gone { .. })) {
             let news = vec![News::Suspect(from, peer.record.claim.sequence)];
