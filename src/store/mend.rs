@@ -10,7 +10,8 @@
 //! 3. all segments before that, and the checkpoints that the journal does not lead from any more, are moved to
 //!    `journal.damaged-N` in the state directory.
 //!
-//! What is left is a journal that begins later, as after [`super::Retention`]. A start that ends amid this finds the same
+//! What is left is a journal that begins later, as after [`super::Retention`]: whoever reads one, from the chain's check to
+//! IXFR, relies on it being one unbroken piece, so what stands before the damage is kept for people alone. A start that ends amid this finds the same
 //! damage and does it again, or finds none.
 //!
 //! Before all that, each bit is put right that is known: see [`bits`].
