@@ -3,7 +3,7 @@
 //! # A leaf, octet by octet
 //!
 //! ```text
-//! 2        how many entries; the top bit is set where the ends below take 4 octets
+//! 4        how many entries; the top bit is set where the ends below take 4 octets
 //! 1 each   a tag: eight bits of the owner's hash, so that a lookup compares about one key
 //! 2|4 each where the entry ends, counted from the end of this index; it begins where the one before it ends
 //! then each entry:
@@ -30,20 +30,22 @@ pub(super) struct Entry<'t> {
 
 /// The octets of an entry before its key.
 const ENTRY_HEAD: usize = 6;
+/// The octets of a leaf before its tags.
+const LEAF_HEAD: usize = 4;
 /// The bit of a leaf's count that says that its ends take four octets.
-const WIDE: u16 = 0x8000;
+const WIDE: u32 = 1 << 31;
 
 impl<'t> Leaf<'t> {
-    fn head(self) -> u16 {
-        self.0.first_chunk().map_or(0, |octets| u16::from_le_bytes(*octets))
+    fn head(self) -> u32 {
+        self.0.first_chunk().map_or(0, |octets| u32::from_le_bytes(*octets))
     }
 
     pub(super) fn count(self) -> usize {
-        usize::from(self.head() & !WIDE)
+        usize::try_from(self.head() & !WIDE).unwrap_or(0)
     }
 
     pub(super) fn tags(self) -> &'t [u8] {
-        self.0.get(2..2 + self.count()).unwrap_or_default()
+        self.0.get(LEAF_HEAD..LEAF_HEAD + self.count()).unwrap_or_default()
     }
 
     /// The entry of a key, and its place.
@@ -86,7 +88,7 @@ impl<'t> Leaf<'t> {
     pub(super) fn bounds(self, index: usize) -> Option<(usize, usize)> {
         let count = self.count();
         let width = if self.head() & WIDE == 0 { 2 } else { 4 };
-        let ends = 2 + count;
+        let ends = LEAF_HEAD + count;
         let end = |index: usize| {
             let octets = self.0.get(ends + index * width..ends + (index + 1) * width)?;
             match *octets {
@@ -106,11 +108,11 @@ impl<'t> Leaf<'t> {
     pub(super) fn pack<'e>(entries: impl Iterator<Item = (u8, &'e [u8])>) -> Arc<[u8]> {
         let entries: Vec<(u8, &[u8])> = entries.collect();
         let total: usize = entries.iter().map(|(_, octets)| octets.len()).sum();
-        // Entries of a leaf that cannot be split any further share 56 bits of hash: there are never so many.
-        let count = u16::try_from(entries.len()).unwrap_or(u16::MAX) & !WIDE;
+        // Whoever can make names collide is bounded by memory here, not by the format.
+        let count = u32::try_from(entries.len()).unwrap_or(u32::MAX) & !WIDE;
         let wide = u16::try_from(total).is_err();
         let width = if wide { 4 } else { 2 };
-        let mut leaf = Vec::with_capacity(2 + entries.len() * (1 + width) + total);
+        let mut leaf = Vec::with_capacity(LEAF_HEAD + entries.len() * (1 + width) + total);
         leaf.extend_from_slice(&(count | if wide { WIDE } else { 0 }).to_le_bytes());
         leaf.extend(entries.iter().map(|(tag, _)| *tag));
         let mut end = 0u32;
@@ -158,4 +160,44 @@ fn equal_octets(octets: [u8; 8], octet: u8) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let differ = u64::from_le_bytes(octets) ^ (ONES * u64::from(octet));
     differ.wrapping_sub(ONES) & !differ & (ONES << 7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::node;
+    use super::super::{Bulk, Taken, hash};
+    use crate::zone::NodeBuf;
+
+    /// A leaf's count had fifteen bits: more names than that, made to collide, would have been lost.
+    #[test]
+    fn names_that_collide_by_the_ten_thousands_are_all_there() {
+        // The second word undoes what the first has done to the hash.
+        let key = |number: u64| {
+            let first = 0x0101_0101_0101_0101 + number * 0x0001_0000_0001;
+            let undone = hash_of_word(first) ^ 0x5555_5555_5555_5555;
+            let mut key = [first.to_le_bytes(), undone.to_le_bytes(), *b"collide-"].concat();
+            key.push(0);
+            key
+        };
+        let mut keys: Vec<Vec<u8>> = (0..100_000).map(key).filter(|key| !key[..24].contains(&0)).collect();
+        keys.sort();
+        keys.truncate(40_000);
+        assert_eq!(keys.len(), 40_000);
+        assert!(keys.iter().all(|key| hash(key) == hash(&keys[0])));
+        let mut bulk = Bulk::default();
+        keys.iter().for_each(|key| assert_eq!(bulk.push(key, node("x").as_node()), Taken::Yes));
+        let mut tree = bulk.finish();
+        assert_eq!(tree.sorted().len(), 40_000);
+        for key in keys.iter().step_by(9_999) {
+            tree.set(key, node("y").as_node());
+            assert_eq!(tree.get(key).map(NodeBuf::from), Some(node("y")));
+        }
+        assert_eq!(tree.sorted().len(), 40_000);
+    }
+
+    /// What the first word of such a key of 25 octets makes of the hash.
+    fn hash_of_word(word: u64) -> u64 {
+        let product = u128::from(25 ^ 0xD1B5_4A32_D192_ED03 ^ word) * 0x9E37_79B9_7F4A_7C15;
+        u64::try_from(product >> 64 ^ product & u128::from(u64::MAX)).unwrap()
+    }
 }
