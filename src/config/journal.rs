@@ -39,8 +39,8 @@ pub(super) const JOURNAL_OPTIONS: &[Setting<JournalConfig>] = &[
         name: "checkpoint-size",
         form: "1 to 1048576 (MiB)",
         default: Preset::Toml("64"),
-        doc: "After so much journal all zones are written to a checkpoint, in the background; where they take more room \
-              than this, after as much journal as they take.",
+        doc: "After so much journal all zones are written to a checkpoint, in the background; where that takes more \
+              than a third of this room, after three times as much journal as it takes.",
         set: |journal, field| {
             journal.checkpoints.octets = mebibytes(field.number(1..=1 << 20)?);
             Ok(())
