@@ -195,13 +195,16 @@ impl Shared {
 
     /// Says whether the other end has it.
     async fn deliver(self: &Arc<Self>, target: Target, octets: &[u8]) -> bool {
-        let there = self.links().find(&target);
-        if let Some(connection) = there {
-            // Three tries fit into the time of an answer: one that is lost, one handshake, one that arrives.
-            match timeout(self.patience / 3, push(&connection, octets)).await {
+        // One that is lost, a handshake and one that arrives fit into the time of an answer. Where this machine has moved all
+        // that the other end began are lost: there may be several, and each later one has half the time.
+        let mut wait = self.patience / 3;
+        loop {
+            let Some(connection) = self.links().find(&target) else { break };
+            match timeout(wait, push(&connection, octets)).await {
                 Ok(Ok(())) => return true,
                 _ => Code::Done.close(&connection),
             }
+            wait = self.patience / 6;
         }
         let line = self.line(target);
         let turn = line.lock().await;
