@@ -7,6 +7,7 @@ use crate::clock::timestamp;
 use crate::metrics::Metrics;
 use crate::query::Reason;
 use crate::store::{History, Logged};
+use crate::sys;
 use crate::wire::{Name, Rtype};
 use crate::zone::text::{parse, rdata_to_text, write_zone};
 use crate::zone::{Record, Zone};
@@ -103,6 +104,8 @@ impl Control {
             }
             Command::Verify => {
                 let findings = self.ask(|reply| Request::Verify { reply }).await?;
+                // The zones were in memory once more.
+                sys::memory::give_back();
                 serde_json::to_string(&findings).map_err(|error| error.to_string())
             }
             Command::Status => Ok(self.status()),

@@ -19,9 +19,9 @@ use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::query::{Limits, View};
 use crate::store::{DiskStore, LoadedZone, Store, StoreOptions};
-use crate::sys::BestDatagrams;
 use crate::sys::notify::Notify;
 use crate::sys::pid_file::PidFile;
+use crate::sys::{self, BestDatagrams};
 use crate::update::Refusal;
 use crate::wire::Name;
 use crate::zone::{Record, ZoneSet};
@@ -100,6 +100,8 @@ async fn serve(
     let view = View { zones, keyring: Arc::new(config.keyring()), limits: Arc::new(limits(&config)) };
     let clock = Clock::System;
     let rights = config.rights.clone();
+    // Zones were read on the way.
+    sys::memory::give_back();
     let (queue, writer) = Writer::new(store, Arc::clone(&published), view, rights, clock.clone())
         .start()
         .map_err(|error| Error::usage("cannot start the writer's thread").because(error))?;

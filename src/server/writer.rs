@@ -13,6 +13,7 @@ use super::publish::Published;
 use crate::clock::Clock;
 use crate::query::View;
 use crate::store::{Commit, CommitKind, Instant, Since, Store, StoreError};
+use crate::sys;
 use crate::update::Refusal;
 use crate::update::policy::Rights;
 use crate::wire::NameRef;
@@ -31,6 +32,10 @@ const ANSWERS: usize = 32;
 
 /// After so many seconds it is told again that nothing can be stored.
 const TELL_AGAIN: u64 = 10;
+
+/// What a group of so many records took on its way is worth giving back to the system before it is answered: with a million
+/// hosts more than two hundred megabytes.
+const LARGE: usize = 100_000;
 
 /// The writer's queue, for those who want something changed.
 pub(crate) type Queue = mpsc::Sender<Request>;
@@ -180,8 +185,16 @@ impl<S: Store + 'static> Writer<S> {
         if let Some(fault) = self.store.table_fault() {
             tracing::warn!("{fault}");
         }
+        let changed = !commits.is_empty();
+        let records: usize =
+            commits.iter().map(|commit| commit.changes.added.len() + commit.changes.removed.len()).sum();
+        commits.clear();
+        if records >= LARGE {
+            sys::memory::give_back();
+        }
+        self.commits = commits;
         match durable {
-            Durable::Yes if reloaded || !commits.is_empty() => self.published.set_view(view),
+            Durable::Yes if reloaded || changed => self.published.set_view(view),
             // Keys and rights do not depend on the store.
             Durable::No if reloaded => {
                 let zones = self.published.view().zones.clone();
@@ -197,11 +210,9 @@ impl<S: Store + 'static> Writer<S> {
             };
             self.store.checkpoint(&self.published.view().zones, Box::new(told));
         }
-        if let (Durable::Yes, false) = (durable, commits.is_empty()) {
+        if let (Durable::Yes, true) = (durable, changed) {
             self.store.published(&self.published.view().zones);
         }
-        commits.clear();
-        self.commits = commits;
     }
 
     fn answer(&self, held: Vec<Held>, durable: Durable) {

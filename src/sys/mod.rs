@@ -1,6 +1,7 @@
 //! What the operating system offers beyond the standard library, and what the service manager expects.
 
 pub mod datagrams;
+pub mod memory;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub mod mmsg;
 #[cfg(any(target_os = "linux", target_os = "android"))]
