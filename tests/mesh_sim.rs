@@ -16,6 +16,8 @@ mod healing;
 mod joining;
 #[path = "mesh_sim/lies.rs"]
 mod lies;
+#[path = "mesh_sim/nearby.rs"]
+mod nearby;
 #[path = "mesh_sim/size.rs"]
 mod size;
 #[path = "mesh_sim/world.rs"]

@@ -43,6 +43,9 @@ pub(super) enum Mesh {
         /// Whom to try before the ticket's own contacts, as HOST or HOST:PORT; several times
         #[arg(long, value_name = "HOST[:PORT]")]
         contact: Vec<String>,
+        /// Find members on the local link by mDNS, too
+        #[arg(long)]
+        mdns: bool,
         /// How often to look for what has changed
         #[arg(long, value_name = "TIME", default_value = "5s", value_parser = period)]
         heartbeat: Duration,
@@ -150,6 +153,12 @@ pub(super) struct NodeArguments {
     /// Whom to try first, as HOST or HOST:PORT; several times [default: those of the last start]
     #[arg(long, value_name = "HOST[:PORT]")]
     contact: Vec<String>,
+    /// Find members on the local link by mDNS, and be found there, besides all that are named [default: as at the last start]
+    #[arg(long, conflicts_with = "no_mdns")]
+    mdns: bool,
+    /// Use mDNS no more
+    #[arg(long)]
+    no_mdns: bool,
     /// Keep the names of the mesh in this hosts file, in a section of their own; it is taken out at the end
     #[arg(long, value_name = "FILE")]
     hosts_file: Option<PathBuf>,
@@ -212,8 +221,8 @@ impl Mesh {
                 let ticket = read_ticket(&ticket)?;
                 node.run(Some(ticket))
             }
-            Mesh::Watch { ticket, contact, heartbeat, place } => {
-                watch(read_ticket(&ticket)?, contact, heartbeat, place)
+            Mesh::Watch { ticket, contact, mdns, heartbeat, place } => {
+                watch(read_ticket(&ticket)?, contact, mdns, heartbeat, place)
             }
             Mesh::List { place } => place.ask(&Command::List),
             Mesh::Status { place } => place.ask(&Command::Status),
@@ -284,7 +293,8 @@ impl NodeArguments {
         let entry = ticket.map_or(Entry::Start, Entry::Join);
         let joins = matches!(entry, Entry::Join(_));
         logging::init(&LogConfig { file: self.log_file, format: self.log_format, level: LogLevel::Info })?;
-        let settings = Settings { state_dir, listen, zone, node, entry, contacts: self.contact };
+        let mdns = !self.no_mdns && (self.mdns || options.is_some_and(|options| options.mdns));
+        let settings = Settings { state_dir, listen, zone, node, entry, contacts: self.contact, mdns };
         // A service's output is its log, and that is no place for a ticket.
         let followers = Followers { notify_socket: notify_socket(), hosts_file: self.hosts_file, hook: self.hook };
         let (service, mut greeted) = (followers.notify_socket.is_some(), false);
@@ -305,7 +315,7 @@ impl NodeArguments {
     }
 }
 
-fn watch(ticket: Ticket, contacts: Vec<String>, heartbeat: Duration, place: Place) -> Result<(), Error> {
+fn watch(ticket: Ticket, contacts: Vec<String>, mdns: bool, heartbeat: Duration, place: Place) -> Result<(), Error> {
     let form = place.form();
     let state_dir = mesh_state_directory(place.state_dir, WATCHER);
     let name = Label::new("watcher").ok_or_else(|| Error::usage("cannot name the watcher"))?;
@@ -315,7 +325,7 @@ fn watch(ticket: Ticket, contacts: Vec<String>, heartbeat: Duration, place: Plac
     let node = NodeSettings { role: Role::Watcher, port: 0, ..times };
     let listen = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     logging::init(&LogConfig { file: None, format: LogFormat::Text, level: LogLevel::Warn })?;
-    let settings = Settings { state_dir, listen, zone, node, entry: Entry::Join(ticket), contacts };
+    let settings = Settings { state_dir, listen, zone, node, entry: Entry::Join(ticket), contacts, mdns };
     let mut shown = Vec::new();
     run(settings, Followers { notify_socket: notify_socket(), ..Followers::default() }, |told| {
         if let Told::Changed(view) = told {

@@ -27,6 +27,8 @@ pub struct MeshConfig {
     pub ticket_file: Option<PathBuf>,
     /// Servers of the mesh, tried one after the other.
     pub bootstrap: Vec<Place>,
+    /// Whether members on the local link are found by mDNS.
+    pub mdns: bool,
     /// The hosts file that gets a section of names.
     pub hosts_file: Option<PathBuf>,
     /// The command that is run when this machine's addresses have changed.
@@ -43,6 +45,7 @@ pub(super) struct MeshSettings {
     state_dir: Option<PathBuf>,
     ticket_file: Option<PathBuf>,
     bootstrap: Vec<Place>,
+    mdns: bool,
     port: u16,
     server: bool,
     advertise: Vec<IpAddr>,
@@ -109,6 +112,17 @@ pub(super) const MESH_OPTIONS: &[Setting<MeshSettings>] = &[
               members it knows too.",
         set: |mesh, field| {
             mesh.bootstrap = field.list(|item| item.parse(|text| Place::parse(text, PORT)))?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "mdns",
+        form: "true or false",
+        default: Preset::Toml("false"),
+        doc: "Find members on the local link by multicast DNS, besides all that are named, and be found there. Opens UDP port \
+              5353; a hardened unit has to allow AF_NETLINK for it.",
+        set: |mesh, field| {
+            mesh.mdns = field.boolean()?;
             Ok(())
         },
     },
@@ -277,6 +291,7 @@ impl MeshConfig {
             state_dir: settings.state_dir.unwrap_or_else(|| state_dir.join("mesh")),
             ticket_file: settings.ticket_file,
             bootstrap: settings.bootstrap,
+            mdns: settings.mdns,
             hosts_file: settings.hosts_file,
             hook: settings.hook,
         })

@@ -103,6 +103,8 @@ pub enum Event {
         /// What.
         octets: Vec<u8>,
     },
+    /// A node was announced on the local link. Whoever knows the mesh's id could say so.
+    Found(Contact),
     /// A steward took something back here.
     Edict(Edict),
     /// It leaves.

@@ -130,11 +130,12 @@ impl Node {
             self.look_for_the_lost(if alone { AT_A_TIME } else { 1 });
         }
         // All may have moved at once, and then only those that stay where they are can tell.
-        if alone && !self.contacts.is_empty() && self.joining.is_none() {
+        if alone && !(self.contacts.is_empty() && self.nearby.is_empty()) && self.joining.is_none() {
             self.begin_joining(true);
         }
         if self.due.full <= now {
             self.due.full = now.saturating_add(self.settings.full);
+            self.look_nearby();
             for id in self.table.pick(1, &self.id.clone(), &mut self.chance) {
                 let place = self.table.peer(&id).and_then(|peer| peer.places().first().copied());
                 place.into_iter().for_each(|at| self.send_known(id, at, u64::MAX));
@@ -149,14 +150,16 @@ impl Node {
             let Some(id) = self.look.checked_rem(lost.len()).and_then(|at| lost.get(at)) else { return };
             let Some(peer) = self.table.peer(id) else { return };
             let (places, sequence) = (peer.places(), peer.record.claim.sequence);
-            for to in places {
-                self.number = self.number.wrapping_add(1);
-                let mut beat = self.beat(self.number, to, true);
-                // It is told that it is thought gone: if it lives it signs a new record.
-                beat.news.push(News::Suspect(*id, sequence));
-                self.send(Some(*id), to, &Message::Ping(beat));
-            }
+            places.into_iter().for_each(|to| self.look_for(*id, sequence, to));
         }
+    }
+
+    /// Asks one that is lost. It is told that it is thought gone: if it lives it signs a new record.
+    pub(super) fn look_for(&mut self, id: NodeId, sequence: u64, to: SocketAddr) {
+        self.number = self.number.wrapping_add(1);
+        let mut beat = self.beat(self.number, to, true);
+        beat.news.push(News::Suspect(id, sequence));
+        self.send(Some(id), to, &Message::Ping(beat));
     }
 
     /// Asks a peer whether it lives, at the address whose turn it is after the `last` try. Returns that.
@@ -262,6 +265,7 @@ impl Node {
             }
         }
         self.probe(id, Some(Probe { failures, ..probe }), false);
+        self.ask_nearby(id);
     }
 
     /// Suspects a peer with just this record, and says so.

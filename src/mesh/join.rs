@@ -1,13 +1,15 @@
 //! How a node gets in, and how it lets others in.
 //!
 //! A new node tries one contact, three more times, and then the next. One that is too busy names others; the
-//! new node goes there by itself, but never twice to the same, so that busy nodes cannot send it round in circles.
+//! new node goes there by itself, but never twice to the same, so that busy nodes cannot send it round in circles. Those
+//! that were found on the local link (`nearby`) come last: who announced them is less sure than who named the others.
 //! A node that was a member before starts again from the first contact; a new one gives up and says whom it tried.
 
 use super::address::publishable;
 use super::event::Action;
 use super::identity::NodeId;
 use super::message::{Message, Refusal};
+use super::nearby::TRIED;
 use super::node::{Life, Node};
 use super::record::Role;
 use super::table::Peer;
@@ -24,6 +26,8 @@ pub(super) struct Joining {
     current: Option<Contact>,
     visited: Vec<SocketAddr>,
     tries: u32,
+    /// How many more of those that are announced nearby are tried.
+    nearby: usize,
     for_ever: bool,
     /// Somebody answered, and had no time.
     busy: bool,
@@ -44,36 +48,46 @@ const SESSION: Duration = Duration::from_secs(30);
 impl Node {
     pub(super) fn begin_joining(&mut self, for_ever: bool) {
         let waiting = self.contacts.iter().copied().collect();
+        self.join_at(waiting, TRIED, for_ever);
+    }
+
+    /// Of a member: just there.
+    pub(super) fn begin_joining_at(&mut self, contact: Contact) {
+        self.join_at(VecDeque::from([contact]), 0, true);
+    }
+
+    fn join_at(&mut self, waiting: VecDeque<Contact>, nearby: usize, for_ever: bool) {
         let deadline = self.now.ticks;
         let (current, visited) = (None, Vec::new());
-        self.joining = Some(Joining { waiting, current, visited, tries: TRIES, for_ever, busy: false, deadline });
+        self.joining =
+            Some(Joining { waiting, current, visited, tries: TRIES, nearby, for_ever, busy: false, deadline });
     }
 
     pub(super) fn join_if_due(&mut self) {
         let now = self.now.ticks;
-        let Some(joining) = self.joining.as_mut().filter(|joining| joining.deadline <= now) else { return };
+        let Some(mut joining) = self.joining.take_if(|joining| joining.deadline <= now) else { return };
         joining.deadline = now.saturating_add(self.settings.timeout);
         joining.tries = joining.tries.saturating_add(1);
         if joining.tries > TRIES || joining.current.is_none() {
             joining.tries = 1;
             joining.current = joining.waiting.pop_front();
-            if let Some(contact) = joining.current {
-                joining.visited.push(contact.address);
+            if let (None, Some(left)) = (joining.current, joining.nearby.checked_sub(1)) {
+                joining.nearby = left;
+                joining.current = self.next_nearby(&joining.visited);
             }
+            joining.visited.extend(joining.current.map(|contact| contact.address));
         }
         match joining.current {
             Some(contact) => {
                 let record = self.own.clone();
                 self.send(contact.id, contact.address, &Message::Join(record));
+                self.joining = Some(joining);
             }
+            None if joining.for_ever => {}
             None => {
-                let visited = std::mem::take(&mut joining.visited);
-                let (for_ever, busy) = (joining.for_ever, joining.busy);
-                self.joining = None;
-                if !for_ever {
-                    self.life = Life::Over;
-                    self.out.push(if busy { Action::AllBusy(visited) } else { Action::GaveUp(visited) });
-                }
+                let visited = joining.visited;
+                self.life = Life::Over;
+                self.out.push(if joining.busy { Action::AllBusy(visited) } else { Action::GaveUp(visited) });
             }
         }
     }

@@ -8,7 +8,7 @@
 //! nobody. Nodes say to each other where they see each other, and by that each learns its own addresses (`address`).
 //! Heartbeats find out who lives (`heartbeat`); what one member says of another is at most a suspicion, which the other
 //! refutes with a new record. Fresh news is passed on (`news`); comparing finds the rest (`exchange`). Any member lets
-//! new ones in (`join`). What hosts are called comes into zones by [`names`].
+//! new ones in (`join`), and where the operator asks members are found on the local link, too (`nearby`). What hosts are called comes into zones by [`names`].
 //!
 //! # What it costs
 //!
@@ -59,6 +59,7 @@ mod join;
 mod memory;
 mod message;
 pub mod names;
+mod nearby;
 mod news;
 mod node;
 mod octets;

@@ -51,6 +51,8 @@ pub struct Node {
     pub(super) joining: Option<Joining>,
     /// Whom to try when nobody answers.
     pub(super) contacts: Vec<Contact>,
+    /// Where nodes were announced on the local link and are not known to be, the newest last.
+    pub(super) nearby: VecDeque<Contact>,
     /// Who let this node in: it may speak before its record is known.
     pub(super) host: Option<NodeId>,
     pub(super) due: Due,
@@ -127,6 +129,7 @@ impl Node {
             watchers: BTreeMap::new(),
             joining: None,
             contacts: Vec::new(),
+            nearby: VecDeque::new(),
             host: None,
             due: Due::default(),
             number: 0,
@@ -155,6 +158,7 @@ impl Node {
                 Event::Start(contacts) => self.start(contacts),
                 Event::Timer => {}
                 Event::Received { from, at, octets } => self.received(from, at, &octets),
+                Event::Found(contact) => self.found(contact),
                 Event::Edict(edict) => self.obey(edict),
                 Event::Leave => self.leave(),
             }

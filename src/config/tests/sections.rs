@@ -32,7 +32,7 @@ fn a_mesh_has_its_defaults_and_its_zones() {
     assert_eq!(mesh.zone, name("mesh.home.arpa"));
     assert!(mesh.state_dir.ends_with("state/mesh"), "{}", mesh.state_dir.display());
     assert_eq!((&mesh.ticket_file, &mesh.hosts_file, &mesh.hook), (&None, &None, &None));
-    assert!(mesh.bootstrap.is_empty() && mesh.reverse.is_empty());
+    assert!(mesh.bootstrap.is_empty() && mesh.reverse.is_empty() && !mesh.mdns);
     assert_eq!(apexes(&config), ["mesh.home.arpa"]);
     assert_eq!(set("").mesh, None);
 }
@@ -43,7 +43,7 @@ fn every_option_of_a_mesh_can_be_set() {
          [mesh]\nname = \"nas\"\nzone = \"Lab.test\"\nreverse = [\"10.1.0.0/16\", \"192.0.2.0/24\", \"fd00::/8\"]\n\
          state-dir = \"m\"\nticket-file = \"t\"\nbootstrap = [\"192.0.2.1\", \"ns.test:7\"]\nport = 1\nrole = \"server\"\n\
          advertise = [\"192.0.2.7\", \"2001:db8::7\"]\nsessions = 2\nheartbeat = 3\ntimeout = 4\nannounce = 5\n\
-         full-exchange = 60\nquiet = 70\nlease = 800\nhosts-file = \"/etc/hosts\"\nhook = \"echo\"\n");
+         full-exchange = 60\nquiet = 70\nlease = 800\nmdns = true\nhosts-file = \"/etc/hosts\"\nhook = \"echo\"\n");
     let mesh = config.mesh.as_ref().unwrap();
     let seconds = Duration::from_secs;
     let node = Settings {
@@ -65,6 +65,7 @@ fn every_option_of_a_mesh_can_be_set() {
     assert_eq!(apexes(&config), ["10.in-addr.arpa", "lab.test", "2.0.192.in-addr.arpa", "d.f.ip6.arpa"]);
     assert!(mesh.state_dir.ends_with("m") && mesh.ticket_file.as_ref().unwrap().ends_with("t"));
     assert_eq!(mesh.bootstrap, ["192.0.2.1:5399", "ns.test:7"].map(|place| place.parse().unwrap()));
+    assert!(mesh.mdns);
     assert_eq!((mesh.hosts_file.as_deref(), mesh.hook.as_deref()), (Some(Path::new("/etc/hosts")), Some("echo")));
 }
 

@@ -2,17 +2,16 @@
 
 use super::control::{self, Asked};
 use super::links::Target;
+use super::mdns::{Mdns, found};
 use super::report::{Reply, TicketReport};
 use super::state::{Membership, Options, State, random, save};
 use super::tickets::Tickets;
 use super::transport::{Received, Transport};
 use super::view::{Change, Host, View};
-use super::{Entry, PORT, Settings};
+use super::{Entry, Settings};
 use crate::clock::Clock;
-use crate::error::{Error, io_text};
-use crate::mesh::{
-    Action, Contact, Event, Node, NodeId, Now, Offence, Refusal, Rights, Role, Saved, Steward, Ticket, Verifier,
-};
+use crate::error::Error;
+use crate::mesh::{Action, Event, Node, NodeId, Now, Offence, Refusal, Rights, Role, Saved, Steward, Ticket, Verifier};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,6 +28,8 @@ pub struct Mesh {
     pub(super) me: NodeId,
     pub(super) clock: Clock,
     transport: Transport,
+    /// Where the operator asks for it.
+    pub(super) mdns: Option<Mdns>,
     inbox: mpsc::Receiver<Received>,
     asked: mpsc::Receiver<Asked>,
     /// Ends with the node.
@@ -62,8 +63,6 @@ const INBOX: usize = 256;
 const SHOW: Duration = Duration::from_millis(50);
 /// What is known is written down after this, and as much again for each hundred peers.
 const SAVE: Duration = Duration::from_secs(5);
-/// How long the name of a contact may take to be found.
-const LOOK_UP: Duration = Duration::from_secs(5);
 /// How long the last answer may take to reach the command line.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
 
@@ -129,6 +128,7 @@ impl Mesh {
             me,
             clock,
             transport,
+            mdns: None,
             inbox,
             saved,
             save_at: None,
@@ -165,21 +165,24 @@ impl Mesh {
     ///
     /// Errors: it is not let in, nobody answers, it was removed.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
-        let contacts = tokio::select! {
-            contacts = self.find_contacts() => contacts,
-            _ = stop.changed() => return Ok(()),
-        };
+        let port = self.settings.node.port;
+        self.mdns = self.settings.mdns.then(|| Mdns::start(self.settings.listen, port, self.view.subscribe()));
         let (knows_some, member) = (!self.saved.peers.is_empty(), self.saved.member);
         // Whoever began the mesh and knows nobody is the first: there is nobody yet to let it in.
         let first = self.ticket.pass.expires == FOR_EVER;
+        let contacts = tokio::select! {
+            contacts = self.find_contacts(!knows_some && !first) => contacts,
+            _ = stop.changed() => return Ok(()),
+        };
         let contacts = if first && !member { Vec::new() } else { contacts };
         if !knows_some && !first && contacts.is_empty() {
-            let error = Error::refused("cannot join the mesh").because("no member is named that could be tried");
+            let why = format!("no member is named that could be tried{}", self.or_nearby());
+            let error = Error::refused("cannot join the mesh").because(why);
             let remedy = "name one with --contact, as HOST or HOST:PORT: any machine of the mesh";
             return self.finish(End::Failed(error.remedy(remedy))).await;
         }
         self.joined = member || contacts.is_empty();
-        tracing::info!(node = %self.me, mesh = %self.ticket.mesh, port = self.settings.node.port, "mesh node started");
+        tracing::info!(node = %self.me, mesh = %self.ticket.mesh, port, "mesh node started");
         self.handle(Event::Start(contacts));
         self.show();
         let end = loop {
@@ -192,6 +195,7 @@ impl Mesh {
                     self.handle(Event::Received { from, at, octets });
                     self.transport.heard(&from, self.node.knows(&from));
                 }
+                contact = found(&mut self.mdns) => self.handle(Event::Found(contact)),
                 () = until(wake) => self.handle(Event::Timer),
                 () = until(self.show_at) => self.show(),
                 () = until(self.save_at) => self.save(),
@@ -206,6 +210,9 @@ impl Mesh {
         if let End::Left(_) = end {
             self.transport.forget();
             self.handle(Event::Leave);
+        }
+        if let Some(mdns) = self.mdns.take() {
+            mdns.end().await;
         }
         self.transport.close().await;
         if let Some(saving) = self.saving.take() {
@@ -300,7 +307,7 @@ impl Mesh {
                 );
             }
             Action::GaveUp(tried) => {
-                let why = format!("nobody answered at {}, 4 tries each", listed(&tried));
+                let why = format!("nobody answered at {}, 4 tries each{}", listed(&tried), self.or_nearby());
                 let port = self.settings.node.port;
                 let remedy = format!(
                     "check that one of them runs and that UDP passes between there and port {port} here, or name another \
@@ -360,44 +367,8 @@ impl Mesh {
             zone: self.settings.zone.to_string(),
             port: self.settings.node.port,
             contacts: self.settings.contacts.clone(),
-            options: Some(Options::of(self.settings.listen, &self.settings.node)),
+            options: Some(Options::of(&self.settings)),
         })
-    }
-
-    /// Whom to try: those that the operator names, then those of the ticket.
-    async fn find_contacts(&mut self) -> Vec<Contact> {
-        let mut contacts = Vec::new();
-        for named in &self.settings.contacts {
-            match timeout(LOOK_UP, tokio::net::lookup_host(with_port(named))).await {
-                Ok(Ok(found)) => {
-                    contacts.extend(found.map(|at| Contact { id: None, address: canonical(at) }));
-                }
-                Ok(Err(error)) => tracing::warn!("contact {named} is left out: {}", io_text(&error)),
-                Err(_) => tracing::warn!("contact {named} is left out: its name was not found within 5 s"),
-            }
-        }
-        contacts.extend(self.ticket.contacts.iter().copied());
-        let mut seen = Vec::new();
-        contacts.retain(|contact| {
-            let new = !seen.contains(&contact.address) && contact.id != Some(self.me);
-            seen.push(contact.address);
-            new
-        });
-        contacts
-    }
-
-    /// Where others can try, this node first.
-    pub(super) fn own_contacts(&self) -> Vec<Contact> {
-        let at = |id, ip: &IpAddr, port| Contact { id: Some(id), address: SocketAddr::new(*ip, port) };
-        let own = self.node.addresses().iter().map(|ip| at(self.me, ip, self.settings.node.port));
-        let mut contacts: Vec<Contact> = own.collect();
-        let mut others: Vec<_> = self.node.hosts().map(|host| host.claim).filter(|claim| claim.id != self.me).collect();
-        others.sort_by_key(|claim| claim.role != Role::Server);
-        for claim in others.into_iter().take(Ticket::CONTACTS) {
-            contacts.extend(claim.addresses.first().map(|ip| at(claim.id, ip, claim.port)));
-        }
-        contacts.truncate(Ticket::CONTACTS);
-        contacts
     }
 }
 
@@ -463,18 +434,6 @@ fn listed(places: &[SocketAddr]) -> String {
         }
     }
     list.join(", ")
-}
-
-fn with_port(named: &str) -> String {
-    match named.parse::<IpAddr>() {
-        Ok(ip) => SocketAddr::new(ip, PORT).to_string(),
-        Err(_) if named.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => named.to_string(),
-        Err(_) => format!("{}:{PORT}", named.trim_matches(['[', ']'])),
-    }
-}
-
-fn canonical(at: SocketAddr) -> SocketAddr {
-    SocketAddr::new(at.ip().to_canonical(), at.port())
 }
 
 async fn until(at: Option<Instant>) {

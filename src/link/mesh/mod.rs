@@ -11,11 +11,13 @@
 //! at either end of their connection, which is within one heartbeat.
 
 mod answers;
+mod contacts;
 mod control;
 mod driver;
 mod hook;
 mod hosts_file;
 mod links;
+mod mdns;
 mod proof;
 mod report;
 mod run;
@@ -56,6 +58,8 @@ pub struct Settings {
     pub entry: Entry,
     /// Whom to try first, as `HOST` or `HOST:PORT`; where it is empty, those of the last start.
     pub contacts: Vec<String>,
+    /// Whether members on the local link are found by mDNS, and find this node.
+    pub mdns: bool,
 }
 
 /// How a node comes into its mesh.

@@ -68,12 +68,16 @@ pub struct Options {
     suspicion: u64,
     lease: u32,
     quiet: u64,
+    /// Whether it uses mDNS.
+    #[serde(default)]
+    pub mdns: bool,
 }
 
 impl Options {
-    pub(super) fn of(listen: IpAddr, node: &Settings) -> Options {
+    pub(super) fn of(settings: &super::Settings) -> Options {
+        let node = &settings.node;
         Options {
-            listen,
+            listen: settings.listen,
             server: node.role == Role::Server,
             advertise: node.advertise.clone(),
             sessions: node.sessions,
@@ -84,6 +88,7 @@ impl Options {
             suspicion: node.suspicion.as_secs(),
             lease: node.lease,
             quiet: node.quiet,
+            mdns: settings.mdns,
         }
     }
 

@@ -33,6 +33,7 @@ fn settings(folder: &TempDir, name: &str, entry: Entry) -> Settings {
         node,
         entry,
         contacts: Vec::new(),
+        mdns: false,
     }
 }
 

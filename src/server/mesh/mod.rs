@@ -75,6 +75,7 @@ fn open(config: &MeshConfig) -> Result<mesh::Mesh, Error> {
         node: config.node.clone(),
         entry,
         contacts: config.bootstrap.iter().map(Place::with_port).collect(),
+        mdns: config.mdns,
     })
 }
 
