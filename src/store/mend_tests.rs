@@ -1,8 +1,10 @@
 //! Tests of a journal that is damaged: by a flipped bit anywhere, with and without a table that holds what it did.
 
+use super::super::journal::Journal;
 use super::super::power::PowerDisk;
 use super::super::recovery::rebuild_tests::{Checkpointed, EAGER};
 use super::super::samples::{files, flip};
+use super::super::table::Table;
 use super::super::{DiskStore, Since, Store, verify};
 use super::*;
 use crate::wire::Rtype;
@@ -264,6 +266,41 @@ fn a_zone_whose_newest_commits_are_lost_goes_on_with_a_serial_past_theirs() {
                 .unwrap()
                 .complete
         );
+        drop(store);
+        assert_eq!(verify(dir.path()).unwrap().faults, [""; 0]);
+    }
+}
+
+/// The serial was moved on, and older checkpoints and the journal led to the one from before: verify advised to delete
+/// the checkpoint that the repair had written.
+#[test]
+fn lost_commits_that_a_table_holds_in_part_leave_nothing_that_says_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    let last = sample(dir.path(), 40, 12);
+    let (store, whole, _) = open(dir.path()).unwrap();
+    drop(store);
+    assert_eq!(checkpoint::list(&dir.path().join("checkpoint")).unwrap().len(), 2);
+    let mut journal =
+        Journal::open(&dir.path().join("journal"), 4000, Box::new(SystemDisk), last, &mut Vec::new()).unwrap();
+    let mut lost = super::super::samples::change("example.com", serial(&whole).0 + 1, &[]);
+    let many = (0..100).map(|n| super::super::samples::a(&format!("x{n}.example.com"), 60, "192.0.2.9"));
+    lost.changes.added.extend(many);
+    let group = journal.append(&[lost]).unwrap();
+    let mut table = Table::open(&dir.path().join("table"), 1 << 20).unwrap();
+    let (place, going_on) = (group.frames[0], AtomicBool::new(false));
+    let step = Step { seq: place.seq, chain: place.chain };
+    assert!(table.follow(step, group.payload(&place), &going_on).and_then(|()| table.write_in_part()).is_ok());
+    drop((table, journal));
+    let newest = segments(dir.path()).pop().unwrap();
+    flip(&newest, frames(&newest).pop().unwrap().0 + 45, TWO);
+
+    let commits = Commits { first: last + 1, last: last + 1 };
+    let refused = open(dir.path()).map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains(&format!("--without {commits} ")), "{refused}");
+    let note = repair(dir.path(), &EAGER, commits).unwrap();
+    for _ in 0..2 {
+        let (store, again, _) = open(dir.path()).unwrap();
+        serial_is_moved_on(&note, &whole, &again);
         drop(store);
         assert_eq!(verify(dir.path()).unwrap().faults, [""; 0]);
     }

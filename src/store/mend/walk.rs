@@ -78,7 +78,6 @@ impl<'a> Walk<'a> {
                         None => {
                             self.behind = written(&octets);
                             self.lose_end(self.expected);
-                            self.stays(self.expected, self.chain, None);
                         }
                     }
                     true
@@ -245,11 +244,13 @@ impl<'a> Walk<'a> {
         self.expected = last + 1;
     }
 
-    /// Nothing is known of what comes after all that was found, up to this commit.
+    /// Nothing is known of what comes after all that was found, up to this commit. No frame stays: serials move past what is
+    /// lost, and those before it, with an older checkpoint, would lead to the serials from before.
     pub(in crate::store) fn lose_end(&mut self, last: u64) {
         self.at_most += (last + 1 - self.expected).max(self.behind / FRAME as u64);
         self.told.clear();
         self.lost = Some(Commits { first: self.lost.map_or(self.expected, |lost| lost.first), last });
+        self.stays(self.expected, self.chain, None);
     }
 
     /// A zone has one SOA (RFC 2181 section 6.1); of which one it had, a lost commit would have told.
