@@ -23,6 +23,10 @@ pub(super) fn apply(zone: &Zone, operations: &[Entry]) -> Result<Changes, Refusa
         };
         if let Some(changed) = changed {
             draft.set(&owner, changed);
+            // At once, whatever would come after: each operation upon it copies all of it.
+            if draft.is_too_large(&owner) {
+                break;
+            }
         }
     }
     match draft.overgrown() {

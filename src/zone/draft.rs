@@ -68,15 +68,16 @@ impl<'z> Draft<'z> {
         self.set(owner, node);
     }
 
+    /// Whether an owner has grown beyond what one may hold.
+    pub fn is_too_large(&self, owner: &Key) -> bool {
+        let len = self.touched.get(owner).map_or(0, |node| node.as_node().as_bytes().len());
+        len > NODE && self.base.node(owner.as_bytes()).is_none_or(|base| base.as_bytes().len() < len)
+    }
+
     /// An RRset that has grown beyond what any answer can hold: its owner and type. Of type ANY it is all that the owner
     /// has.
     pub fn overgrown(&self) -> Option<(&Key, Rtype)> {
-        let mut nodes = self.touched.iter().map(|(owner, node)| (owner, node.as_node().as_bytes().len()));
-        let large = nodes.find(|(owner, len)| {
-            let base = || self.base.node(owner.as_bytes()).map_or(0, |node| node.as_bytes().len());
-            *len > NODE && base() < *len
-        });
-        if let Some((owner, _)) = large {
+        if let Some(owner) = self.touched.keys().find(|owner| self.is_too_large(owner)) {
             return Some((owner, Rtype::ANY));
         }
         let mut rrsets =

@@ -288,3 +288,23 @@ fn an_owner_grows_no_larger_than_so_much_whatever_the_types_and_a_larger_one_can
     assert!(refusal.to_string().contains("would be more than 128 KiB; delete some first"), "{refusal}");
     assert_eq!(outcome(6, Class::NONE, 65_280), Ok(()));
 }
+
+/// Names that a message holds as two octets each are long in a zone: one message made an owner grow to a megabyte, copied
+/// for each of its operations, before it was refused.
+#[test]
+fn an_owner_that_grows_too_large_amid_an_update_ends_it_whatever_would_come_after() {
+    let long = name(&["x"; 4].map(|label| label.repeat(50)).join("."));
+    let mx = |preference: u16| [&preference.to_be_bytes()[..], long.as_bytes()].concat();
+    let entry =
+        |class, rtype, ttl, rdata: Vec<u8>| Entry { owner: name("full"), rtype, class, ttl, rdata: Ok(rdata.into()) };
+    let outcome = |count: u16| {
+        let mut operations: Vec<Entry> =
+            (0..count).map(|preference| entry(Class::IN, Rtype::MX, 60, mx(preference))).collect();
+        operations.push(entry(Class::ANY, Rtype::MX, 0, Vec::new()));
+        let update = UpdateMessage { zone: name("@"), prerequisites: Vec::new(), operations };
+        let policy = UpdatePolicy::new(name("@"), vec![Grant::operator(name("key"))]);
+        apply_update(&zone(), &update, &policy, &name("key")).map(|_| ())
+    };
+    assert_eq!(outcome(500), Ok(()));
+    assert_eq!(outcome(4000), Err(Refusal::TooLong { owner: name("full"), rtype: Rtype::ANY }));
+}
