@@ -14,6 +14,7 @@ use common::Server;
 use common::client::{Home, SECRET};
 use common::command;
 use common::message::Update;
+use dyndns::wire::Rtype;
 use std::fs;
 
 /// [`command::dyndns`] in the folder of a server.
@@ -82,6 +83,103 @@ fn an_edited_zone_file_is_noticed_at_the_next_start_and_no_more_once_it_is_impor
     home.server.terminate();
     home.server.restart();
     assert!(!home.server.log().contains("has changed"), "{}", home.server.log());
+}
+
+/// An update that came after the export was lost, and so were all where the file that had begun the zone was imported
+/// again.
+#[test]
+fn an_import_takes_back_what_updates_have_changed_only_where_it_is_told_to() {
+    let mut home = Home::start();
+    let update = |home: &Home, n: u8| {
+        let update = Update::new(n.into(), "example.com").add_a(&format!("h{n}.example.com"), [192, 0, 2, n]);
+        assert_eq!(home.send(update), 0);
+    };
+    let edit = |home: &Home, text: &str, from: &str, to: &str| {
+        assert!(text.contains(from), "{text}");
+        fs::write(home.folder.path().join("edited.zone"), text.replace(from, to)).unwrap();
+    };
+    let import = ["zone", "import", "edited.zone"];
+    let refused = |home: &Home, text: &str| {
+        let serial = home.serial();
+        let error = command::refused(home.folder.path(), &import);
+        assert!(error.contains(text) && error.ends_with("with --force\n"), "{error}");
+        assert_eq!(home.serial(), serial);
+    };
+    let seed = fs::read_to_string(home.folder.path().join("zones/example.com.zone")).unwrap();
+    let add = |text: &str, name: &str| format!("{text}\n{name} 60 IN A 192.0.2.99\n");
+
+    // Nothing was updated since the zone took a file.
+    for name in ["one", "two"] {
+        fs::write(home.folder.path().join("edited.zone"), add(&seed, name)).unwrap();
+        done(&home, &import);
+    }
+    // Another serial in it, as BIND wants it for an edit, says nothing of what it was made of.
+    update(&home, 1);
+    let serial = format!(" {} ", home.serial());
+    edit(&home, &add(&seed, "two"), " 1 ", &serial);
+    refused(&home, "not imported: it would take back what updates have changed since serial 3: ");
+    refused(&home, "h1.example.com A 192.0.2.1 (added by key laptop. at 20");
+    // An export, but one update came after it.
+    let export = done(&home, &["zone", "export", "example.com"]);
+    update(&home, 2);
+    edit(&home, &export, "192.0.2.99", "192.0.2.98");
+    refused(&home, "since serial 4: h2.example.com A 192.0.2.2 (added by ");
+    // The newest one, of which the operator takes what an update has added, and moves the serial on.
+    let export = done(&home, &["zone", "export", "example.com"]);
+    let without: Vec<&str> = export.lines().filter(|line| !line.starts_with("h1")).collect();
+    edit(&home, &(without.join("\n") + "\n"), " 5 ", " 2026112200 ");
+    assert!(done(&home, &import).ends_with("serial 5 -> 2026112200, 0 records added, 1 removed\n"));
+    // Not running either.
+    home.server.terminate();
+    edit(&home, &add(&seed, "two"), "@", "@");
+    let error = command::refused(home.folder.path(), &import);
+    assert!(error.contains(": h2.example.com A 192.0.2.2 (added by "), "{error}");
+    let forced = done(&home, &["zone", "import", "edited.zone", "--force"]);
+    assert!(forced.ends_with("serial 2026112200 -> 2026112201, 0 records added, 1 removed\n"), "{forced}");
+}
+
+#[test]
+fn a_change_is_taken_back_where_its_records_are_as_it_left_them() {
+    let home = Home::start();
+    let undo = |serial: &str| dyndns(&home, &["zone", "undo", "example.com", serial]);
+    let records = || {
+        let export = done(&home, &["zone", "export", "example.com"]);
+        let records = export.lines().skip(1).filter(|line| !line.contains("\tSOA\t"));
+        records.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let replace = |n: u8| {
+        let update = Update::new(n.into(), "example.com").delete("router.example.com", Rtype::A);
+        assert_eq!(home.send(update.add_a("router.example.com", [192, 0, 2, n])), 0);
+    };
+    let begin = records();
+    replace(1);
+    let first = records();
+    replace(2);
+    assert_eq!(home.send(Update::new(3, "example.com").add_a("other.example.com", [192, 0, 2, 3])), 0);
+
+    let (code, _, error) = undo("2");
+    let why =
+        "router.example.com A has been changed again since serial 2, at last by key laptop.; take that back before: ";
+    assert_eq!((code, error), (1, format!("error: {why}dyndns zone undo example.com 3\n")));
+    assert_eq!(home.serial(), 4);
+    let told = "the change that led to serial 3 is taken back: serial 4 -> 5, 1 records added, 1 removed";
+    assert_eq!(undo("3"), (0, format!("zone example.com: {told}\n"), String::new()));
+    let without_other: Vec<String> = records().into_iter().filter(|line| !line.starts_with("other\t")).collect();
+    assert_eq!(without_other, first);
+    // It is as the first left it again.
+    assert_eq!((undo("2").0, undo("4").0), (0, 0));
+    assert_eq!(records(), begin);
+    assert_eq!(undo("4").0, 1, "it has been taken back");
+    // What was taken back may come again.
+    assert_eq!(undo("7").0, 0);
+    assert!(records().iter().any(|line| line.starts_with("other\t")));
+    // The first is where the zone began.
+    for serial in ["1", "99"] {
+        let none = format!("no change that is kept led zone example.com to serial {serial}; ");
+        assert!(undo(serial).2.contains(&none));
+    }
+    let history = done(&home, &["zone", "history", "example.com", "--max", "1"]);
+    assert!(history.contains(" change serial=7->8 by operator\n"), "{history}");
 }
 
 #[test]

@@ -40,7 +40,8 @@ pub(super) enum Zone {
     /// Make a zone hold what a zone file holds
     ///
     /// The difference becomes one change; the serial moves on by one, or to the file's where that is newer. A
-    /// zone that is not there yet is begun.
+    /// zone that is not there yet is begun. Where it would take back what updates have changed since the file was exported, or
+    /// since the zone last took a file, it is refused and says what that is.
     Import {
         #[command(flatten)]
         places: Places,
@@ -48,6 +49,9 @@ pub(super) enum Zone {
         file: PathBuf,
         /// The zone [default: what $ORIGIN or the file's name says]
         name: Option<Name>,
+        /// Take back what updates have changed, too
+        #[arg(long)]
+        force: bool,
     },
     /// Take a zone away; its history stays
     Delete {
@@ -65,6 +69,18 @@ pub(super) enum Zone {
         /// How many changes at most, the newest
         #[arg(long, value_name = "N", default_value_t = 20)]
         max: usize,
+    },
+    /// Take one change of a zone back
+    ///
+    /// Its records become what they were before; the serial moves on by one. Where a later change has changed the same
+    /// records, it is refused and names that.
+    Undo {
+        #[command(flatten)]
+        places: Places,
+        /// The zone
+        name: Name,
+        /// The serial that the change led to: in the history the one behind the arrow
+        serial: u32,
     },
     /// Check everything that is kept: journal, checkpoints and table
     ///
@@ -110,7 +126,7 @@ impl Zone {
             },
             Zone::List { places } => ask(places, &Command::List),
             Zone::Export { places, name } => ask(places, &Command::Export { zone: name.to_string() }),
-            Zone::Import { places, file, name } => {
+            Zone::Import { places, file, name, force } => {
                 let cannot = |error| Error::refused(format!("cannot import {}", file.display())).because(error);
                 let zone = config::read_zone_file(&file, name).map_err(cannot)?;
                 let fingerprint = config::fingerprint(&file).unwrap_or_default();
@@ -118,8 +134,10 @@ impl Zone {
                 // Written anew: the server cannot follow what the file includes.
                 let mut text = String::new();
                 let _ = write_zone(&mut text, &zone.apex, zone.records.iter().cloned());
-                ask(places, &Command::Import { zone: zone.apex.to_string(), text, fingerprint })
+                let exported = zone.exported.map(|serial| serial.0);
+                ask(places, &Command::Import { zone: zone.apex.to_string(), text, fingerprint, exported, force })
             }
+            Zone::Undo { places, name, serial } => ask(places, &Command::Undo { zone: name.to_string(), serial }),
             Zone::Delete { places, name } => ask(places, &Command::Delete { zone: name.to_string() }),
             Zone::Verify { places } => {
                 let state_dir = Config::state_directory(&Flags::from(places))?;

@@ -1,7 +1,7 @@
 //! What the operator asks of a server, running or not: the zones, their export, import, deletion and history.
 
 use super::publish::Published;
-use super::writer::{Applied, OperatorError, Queue, Request};
+use super::writer::{Applied, OperatorError, Queue, Request, Updates};
 use super::zone_files::ZoneFiles;
 use crate::clock::timestamp;
 use crate::metrics::Metrics;
@@ -9,8 +9,8 @@ use crate::query::Reason;
 use crate::store::{History, Logged};
 use crate::sys;
 use crate::wire::{Name, Rtype};
-use crate::zone::text::{parse, rdata_to_text, write_zone};
-use crate::zone::{Record, Zone};
+use crate::zone::text::{parse, rdata_to_text, write_export};
+use crate::zone::{Record, Serial, Zone};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -36,6 +36,19 @@ pub enum Command {
         text: String,
         /// The fingerprint of the zone file.
         fingerprint: String,
+        /// The serial of the zone that the file was exported from, where it says so.
+        #[serde(default)]
+        exported: Option<u32>,
+        /// Whether it may take back what updates have changed since.
+        #[serde(default)]
+        force: bool,
+    },
+    /// One change of the zone is to be taken back.
+    Undo {
+        /// The zone.
+        zone: String,
+        /// The serial that it led to.
+        serial: u32,
     },
     /// The zone is to go.
     Delete {
@@ -77,13 +90,27 @@ impl Control {
                 let zone = self.zone(&zone)?;
                 let mut text = String::new();
                 // Writing to a string does not fail.
-                let _ = write_zone(&mut text, zone.apex(), zone.records());
+                let _ = write_export(&mut text, &zone);
                 Ok(text)
             }
-            Command::Import { zone, text, fingerprint } => self.import(&zone, &text, &fingerprint).await,
+            Command::Import { zone, text, fingerprint, exported, force } => {
+                let updates = if force { Updates::MayGo } else { Updates::Stay };
+                self.import(&zone, &text, &fingerprint, exported.map(Serial), updates).await
+            }
+            Command::Undo { zone, serial } => {
+                let (apex, serial) = (*self.zone(&zone)?.apex(), Serial(serial));
+                let Applied { from, to, added, removed } =
+                    self.ask(|reply| Request::Undo { apex, serial, reply }).await?;
+                let from = from.unwrap_or(to);
+                tracing::info!(zone = %apex, serial = %format_args!("{from}->{to}"), of = %serial, added, removed, "change taken back");
+                Ok(format!(
+                    "zone {apex}: the change that led to serial {serial} is taken back: serial {from} -> {to}, {added} records added, {removed} removed\n"
+                ))
+            }
             Command::Delete { zone } => {
                 let apex = *self.zone(&zone)?.apex();
                 self.ask(|reply| Request::Delete { apex, reply }).await?;
+                self.zone_files.forget(&apex);
                 tracing::info!(zone = %apex, "zone deleted");
                 Ok(format!(
                     "zone {apex} deleted; its history stays in the journal, and a configuration that names it begins it anew\n"
@@ -118,7 +145,14 @@ impl Control {
         view.zones.iter().map(line).collect()
     }
 
-    async fn import(&self, zone: &str, text: &str, fingerprint: &str) -> Outcome {
+    async fn import(
+        &self,
+        zone: &str,
+        text: &str,
+        fingerprint: &str,
+        exported: Option<Serial>,
+        updates: Updates,
+    ) -> Outcome {
         let apex = name(zone)?;
         // The sender has resolved $INCLUDE.
         let parsed = parse(text, "zone file", Some(apex), &mut |_| Err("$INCLUDE cannot be followed here".into()))
@@ -127,9 +161,14 @@ impl Control {
             return Err(format!("its SOA is at {}, not at {apex}", parsed.apex));
         }
         let records = parsed.records;
-        let applied: Applied = self.ask(|reply| Request::Import { apex, records, reply }).await?;
-        self.zone_files.took(&apex, fingerprint);
+        // A file that is no export is one that somebody keeps: it was made of the zone as it last took one.
+        let made_of = exported.or_else(|| self.zone_files.serial(&apex));
+        let applied: Applied = self.ask(|reply| Request::Import { apex, records, made_of, updates, reply }).await?;
         let Applied { from, to, added, removed } = applied;
+        match exported {
+            Some(_) => self.zone_files.took_export(&apex, fingerprint),
+            None => self.zone_files.took(&apex, fingerprint, to),
+        }
         if from == Some(to) {
             return Ok(format!("zone {apex} holds this already; serial {to} stays\n"));
         }

@@ -23,8 +23,9 @@ use crate::sys::notify::Notify;
 use crate::sys::pid_file::PidFile;
 use crate::sys::{self, BestDatagrams};
 use crate::update::Refusal;
-use crate::wire::Name;
-use crate::zone::{Record, ZoneSet};
+use crate::wire::rdata::Soa;
+use crate::wire::{Name, Rtype};
+use crate::zone::{Record, Serial, ZoneSet};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -233,11 +234,11 @@ pub(super) fn open(state_dir: &Path, options: &StoreOptions) -> Result<(DiskStor
     Ok((opened.store, zones))
 }
 
-/// Zones to begin, and the fingerprints of the files they are read from.
+/// Zones to begin, and of those that are read from files the fingerprints of these and the serials.
 #[derive(Default)]
 struct Seeds {
     zones: Vec<(Name, Vec<Record>)>,
-    files: Vec<(Name, String)>,
+    files: Vec<(Name, String, Serial)>,
 }
 
 /// Reads the configured zones that are not served yet. All their files are read before any zone is begun, so that a
@@ -249,12 +250,15 @@ fn seeds(config: &Config, served: &ZoneSet) -> Result<Seeds, Error> {
         let file = zone.file.as_deref();
         let fingerprint = file.and_then(|file| config::fingerprint(file).ok().map(|print| (file, print)));
         if served.zone(&zone.apex).is_none() {
-            seeds.zones.push((zone.apex, zone.records()?));
-            seeds.files.extend(fingerprint.map(|(_, print)| (zone.apex, print)));
+            let records = zone.records()?;
+            let soa =
+                records.iter().find(|record| record.rtype == Rtype::SOA).and_then(|soa| Soa::parse(&soa.rdata).ok());
+            seeds.files.extend(fingerprint.zip(soa).map(|((_, print), soa)| (zone.apex, print, Serial(soa.serial))));
+            seeds.zones.push((zone.apex, records));
         } else if let Some((file, _)) = fingerprint.filter(|(_, print)| zone_files.differs(&zone.apex, print)) {
             tracing::warn!(
                 zone = %zone.apex,
-                "{0} has changed since the zone took it, and is not read again; to take it as it is, without what updates have changed meanwhile: dyndns zone import {0}",
+                "{0} has changed since the zone took it, and is not read again; to take it: dyndns zone import {0}, which says so where that would take back what updates have changed",
                 file.display()
             );
         }
@@ -273,7 +277,7 @@ async fn begin(seeds: Seeds, state_dir: &Path, queue: &Queue) -> Result<(), Erro
     let cannot = |refusal| Error::usage("cannot store the zones of the configuration").because(refusal);
     outcome.await.unwrap_or(Err(Refusal::Storage)).map_err(cannot)?;
     let zone_files = ZoneFiles::new(state_dir);
-    files.iter().for_each(|(apex, print)| zone_files.took(apex, print));
+    files.iter().for_each(|(apex, print, serial)| zone_files.took(apex, print, *serial));
     Ok(())
 }
 

@@ -6,8 +6,10 @@
 
 mod changes;
 mod request;
+mod taken_back;
+mod undo;
 
-pub(crate) use request::{Applied, Entrance, OperatorError, Reply, Request};
+pub(crate) use request::{Applied, Entrance, OperatorError, Reply, Request, Updates};
 
 use super::publish::Published;
 use crate::clock::Clock;
@@ -124,8 +126,14 @@ impl<S: Store + 'static> Writer<S> {
                     }
                     held.push(Box::new(move |durable| drop(reply.send(durable.then(Ok(()))))));
                 }
-                Request::Import { apex, records, reply } => {
-                    let outcome = self.import(&mut view.zones, &mut commits, &apex, records);
+                Request::Import { apex, records, made_of, updates, reply } => {
+                    let outcome = self.import(&mut view.zones, &mut commits, (&apex, records), made_of, updates);
+                    held.push(Box::new(move |durable| {
+                        let _ = reply.send(outcome.and_then(|applied| stored(durable).map(|()| applied)));
+                    }));
+                }
+                Request::Undo { apex, serial, reply } => {
+                    let outcome = self.undo(&mut view.zones, &mut commits, &apex, serial);
                     held.push(Box::new(move |durable| {
                         let _ = reply.send(outcome.and_then(|applied| stored(durable).map(|()| applied)));
                     }));

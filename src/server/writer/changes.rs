@@ -1,9 +1,10 @@
 //! Each kind of change as the writer makes it: upon the zones as the changes before it in the group left them, with one
 //! commit for each zone.
 
-use super::{Applied, Entrance, OperatorError, Writer};
+use super::taken_back::{COMMITS, TakenBack};
+use super::{Applied, Entrance, OperatorError, Updates, Writer};
 use crate::mesh::names::{Leased, Plan, plan};
-use crate::store::{Actor, Commit, CommitKind, Store};
+use crate::store::{Actor, Commit, CommitKind, Since, Store};
 use crate::update::{Refusal, UpdateMessage, apply_update};
 use crate::wire::Name;
 use crate::zone::{Changes, Draft, KeyBuf, Record, Serial, Zone, ZoneError, ZoneSet, seed};
@@ -57,13 +58,14 @@ impl<S: Store + 'static> Writer<S> {
         Ok(applied)
     }
 
-    /// Makes a zone hold these records, with one commit.
+    /// Makes a zone hold these records, which were made of it when it had the serial `made_of`, with one commit.
     pub(super) fn import(
         &self,
         zones: &mut ZoneSet,
         commits: &mut Vec<Commit>,
-        apex: &Name,
-        records: Vec<Record>,
+        (apex, records): (&Name, Vec<Record>),
+        made_of: Option<Serial>,
+        updates: Updates,
     ) -> Result<Applied, OperatorError> {
         let wanted = Zone::new(apex, records).map_err(|error| error.to_string())?;
         let base = zones.zone(apex).cloned();
@@ -72,6 +74,9 @@ impl<S: Store + 'static> Writer<S> {
                 let changes = Draft::towards(base, &wanted).finish();
                 if changes.is_empty() {
                     return Ok(Applied { from: Some(base.serial()), to: base.serial(), added: 0, removed: 0 });
+                }
+                if updates == Updates::Stay && made_of != Some(base.serial()) {
+                    self.keeps_updates(&changes, base, commits, made_of)?;
                 }
                 let next = base.with(&changes).map_err(|error| error.to_string())?;
                 (CommitKind::Change, changes, next)
@@ -86,6 +91,40 @@ impl<S: Store + 'static> Writer<S> {
         commits.push(self.commit(&next, kind, from, Actor::Operator, changes));
         zones.insert(Arc::new(next));
         Ok(applied)
+    }
+
+    /// Whether these changes of a zone take back nothing that updates have changed since it had the serial `made_of`, or
+    /// ever; the error says what. `commits` are those of this group, which the store has not yet.
+    fn keeps_updates(
+        &self,
+        changes: &Changes,
+        zone: &Zone,
+        commits: &[Commit],
+        made_of: Option<Serial>,
+    ) -> Result<(), OperatorError> {
+        let apex = zone.apex();
+        let remedy =
+            "edit what dyndns zone export writes now and import that, or import this all the same with --force";
+        let history =
+            self.store.history(apex, made_of.map(Since::Serial), COMMITS).map_err(|error| error.to_string())?;
+        let since = match made_of {
+            Some(serial) => format!("since serial {serial}"),
+            None => "since it began".to_string(),
+        };
+        if !history.complete {
+            let why = "the history that is kept does not say it all, or it is long";
+            return Err(format!(
+                "zone {apex} not imported: what updates have changed {since} is not known, for {why}; {remedy}"
+            ));
+        }
+        let logged = history.commits.iter().map(|logged| &logged.commit);
+        let taken_back = TakenBack::new(changes, logged.chain(commits.iter().filter(|commit| commit.zone == *apex)));
+        match taken_back.is_empty() {
+            true => Ok(()),
+            false => Err(format!(
+                "zone {apex} not imported: it would take back what updates have changed {since}: {taken_back}; {remedy}"
+            )),
+        }
     }
 
     /// Brings the mesh's names up to date, with one commit for each zone that changes.
@@ -123,7 +162,14 @@ impl<S: Store + 'static> Writer<S> {
     }
 
     /// A commit of now, without a source.
-    fn commit(&self, zone: &Zone, kind: CommitKind, from: Option<Serial>, actor: Actor, changes: Changes) -> Commit {
+    pub(super) fn commit(
+        &self,
+        zone: &Zone,
+        kind: CommitKind,
+        from: Option<Serial>,
+        actor: Actor,
+        changes: Changes,
+    ) -> Commit {
         let (time, to) = (self.clock.now(), zone.serial());
         Commit { zone: *zone.apex(), kind, from, to, time, actor, source: None, changes }
     }

@@ -41,6 +41,19 @@ pub(crate) enum Request {
         apex: Name,
         /// Its records.
         records: Vec<Record>,
+        /// The serial of the zone that the records were made of, where that is known.
+        made_of: Option<Serial>,
+        /// What becomes of what updates have changed since.
+        updates: Updates,
+        /// Where the outcome goes.
+        reply: oneshot::Sender<Result<Applied, OperatorError>>,
+    },
+    /// One change of a zone is to be taken back.
+    Undo {
+        /// The zone.
+        apex: Name,
+        /// The serial that the change led to.
+        serial: Serial,
         /// Where the outcome goes.
         reply: oneshot::Sender<Result<Applied, OperatorError>>,
     },
@@ -93,6 +106,15 @@ pub(crate) enum Request {
         /// Told when they are in force.
         reply: oneshot::Sender<()>,
     },
+}
+
+/// What an import does where it would take back what updates have changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Updates {
+    /// It is refused.
+    Stay,
+    /// It is carried out.
+    MayGo,
 }
 
 /// How an update came; its commit tells.

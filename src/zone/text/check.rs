@@ -58,7 +58,7 @@ pub(super) fn check(mut records: Vec<Placed>, files: &[String]) -> Result<Parsed
         }
         kept.append(&mut rrset);
     }
-    Ok(ParsedZone { apex: apex.name(), records: kept, warnings })
+    Ok(ParsedZone { apex: apex.name(), records: kept, exported: None, warnings })
 }
 
 fn missing(files: &[String], what: &str) -> ZoneFileError {

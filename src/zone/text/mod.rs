@@ -5,6 +5,7 @@
 
 mod check;
 mod encode;
+mod export;
 mod generate;
 mod lexer;
 mod location;
@@ -14,11 +15,12 @@ mod rdata;
 mod service;
 mod write;
 
+pub use export::write_export;
 pub use parse::parse;
 pub use rdata::rdata_from_text;
 pub use write::{rdata_to_text, write_zone};
 
-use super::Record;
+use super::{Record, Serial};
 use crate::wire::Name;
 use std::fmt;
 
@@ -29,6 +31,8 @@ pub struct ParsedZone {
     pub apex: Name,
     /// The records without duplicates, one TTL to an RRset; by owner in key order, then by type.
     pub records: Vec<Record>,
+    /// The serial of the zone that the file was exported from by [`write_export`], where it says so.
+    pub exported: Option<Serial>,
     /// What the operator should know, although the zone can be served.
     pub warnings: Vec<ZoneFileError>,
 }

@@ -1,6 +1,7 @@
 //! The entries of a zone file: directives and records (RFC 1035 section 5.1).
 
 use super::check::check;
+use super::export::exported;
 use super::generate::Generate;
 use super::lexer::{Lexer, Start, Token};
 use super::rdata;
@@ -38,7 +39,8 @@ pub fn parse(
     if !parser.errors.is_empty() {
         return Err(parser.errors);
     }
-    check(parser.records, &parser.files)
+    let zone = check(parser.records, &parser.files)?;
+    Ok(ParsedZone { exported: exported(text, &zone.apex), ..zone })
 }
 
 /// A record and where it stood.
