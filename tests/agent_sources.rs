@@ -85,7 +85,7 @@ fn an_address_that_cannot_be_right_is_refused_with_its_source() {
     let serial = home.serial();
     let run = update(&home, &["--source", "whoami"]);
     assert_eq!(run.code, Some(1));
-    let text = "no address found: whoami: 127.0.0.1 cannot be reached from elsewhere: it is loopback; if it is meant, allow loopback";
+    let text = "no address found: whoami: 127.0.0.1 cannot be reached from elsewhere: it is loopback; if it is meant, say --allow loopback, or allow = [\"loopback\"] in [agent]";
     assert!(run.err.contains(text), "{run:?}");
     assert_eq!(home.serial(), serial);
 }
@@ -198,7 +198,7 @@ fn in_a_network_namespace_the_zone_its_server_and_the_address_are_found_by_thems
     // The server on this machine sees a loopback address; the interface has better.
     assert_eq!(
         said(&run),
-        "whoami: 127.0.0.1 cannot be reached from elsewhere: it is loopback; if it is meant, allow loopback\n\
+        "whoami: 127.0.0.1 cannot be reached from elsewhere: it is loopback; if it is meant, say --allow loopback, or allow = [\"loopback\"] in [agent]\n\
          IPv4 address 198.51.100.7 (interface)\nIPv6 address 2001:db8:1:2::7 (interface)\n\
          zone home.test at 127.0.0.1:53\nrouter.home.test is now 198.51.100.7\n\
          router.home.test is now 2001:db8:1:2::7\nnas.home.test is now 2001:db8:1:2::53\n"

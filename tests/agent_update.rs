@@ -91,7 +91,7 @@ fn refusals_say_what_to_do_and_change_nothing() {
     let serial = home.serial();
     let at = home.server.v4();
     for (run, code, text) in [
-        (update(&home, &["10.0.0.1"]), 1, "it is private; if it is meant, allow private".to_string()),
+        (update(&home, &["10.0.0.1"]), 1, "it is private; if it is meant, say --allow private".to_string()),
         (update(&home, &["192.0.2.1", "192.0.2.2"]), 2, "give one of each".to_string()),
         (
             update_with(&home, "stranger", SECRET, &["192.0.2.1"]),
@@ -113,6 +113,11 @@ fn refusals_say_what_to_do_and_change_nothing() {
         assert!(run.err.contains(&text), "{run:?}");
     }
     assert_eq!(home.serial(), serial);
+    // The first question is signed already, and the server's operator is told why it was refused.
+    let log = home.server.log();
+    for why in ["no key stranger.; give the server this key", "the MAC of key laptop. is wrong; compare the secrets"] {
+        assert!(log.contains(&format!("query refused: TSIG rejected: {why}")), "{log}");
+    }
 }
 
 #[test]

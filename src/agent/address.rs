@@ -133,7 +133,7 @@ impl fmt::Display for AddressError {
             AddressError::Special(address, special) => {
                 write!(f, "{address} cannot be reached from elsewhere: it is {special}")?;
                 if NAMES.iter().any(|(_, named)| named == special) {
-                    write!(f, "; if it is meant, allow {special}")?;
+                    write!(f, "; if it is meant, say --allow {special}, or allow = [\"{special}\"] in [agent]")?;
                 }
                 Ok(())
             }
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(usable(address, &["private".parse().unwrap()]), Ok(address));
         assert_eq!(
             usable(address, &[Special::Ula]).unwrap_err().to_string(),
-            "10.0.0.1 cannot be reached from elsewhere: it is private; if it is meant, allow private"
+            "10.0.0.1 cannot be reached from elsewhere: it is private; if it is meant, say --allow private, or allow = [\"private\"] in [agent]"
         );
         assert!("multicast".parse::<Special>().is_err());
     }

@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(
             found.notes,
             [
-                "interface: 192.168.1.2 cannot be reached from elsewhere: it is private; if it is meant, allow private",
+                "interface: 192.168.1.2 cannot be reached from elsewhere: it is private; if it is meant, say --allow private, or allow = [\"private\"] in [agent]",
                 "IPv4 address 1.1.1.1 (whoami)",
                 "IPv6 address 2a01::1 (interface)"
             ]

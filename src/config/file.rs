@@ -197,7 +197,11 @@ impl<'a> Field<'a> {
 
     /// A list whose items `read` reads.
     pub(super) fn list<T>(&self, read: impl Fn(&Field<'_>) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
-        let items = self.value.as_array().ok_or_else(|| self.wanted("a list in brackets"))?;
+        let items = self.value.as_array().ok_or_else(|| match self.value.as_table() {
+            // A table by itself is a list of tables with one bracket too few.
+            Some(_) => self.fault("a list is wanted, not one table; write its name in two brackets, as [[name]]"),
+            None => self.wanted("a list in brackets"),
+        })?;
         items.iter().map(|item| read(&Field::new(item, self.base))).collect()
     }
 

@@ -52,10 +52,12 @@ impl KeyDirectory {
 
     /// The files of this extension, in the order of their names.
     fn files(&self, wanted: &str) -> Result<Vec<PathBuf>, Error> {
-        let cannot = |error| {
-            Error::usage(format!("cannot read key directory {}", self.path.display()))
-                .because(error)
-                .remedy("run as the user whose keys they are, or choose another place with --state-dir")
+        let cannot = |error: io::Error| {
+            let remedy = match error.kind() {
+                io::ErrorKind::NotADirectory => "choose another place with --state-dir",
+                _ => "run as the user whose keys they are, or choose another place with --state-dir",
+            };
+            Error::usage(format!("cannot read key directory {}", self.path.display())).because(error).remedy(remedy)
         };
         let entries = match fs::read_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -172,8 +174,15 @@ pub fn key_of_file(path: &Path) -> Result<TsigKey, Error> {
 
 /// Reads a key file.
 pub(super) fn read_key_file(path: &Path) -> Result<KeyFile, Error> {
-    let (text, world_readable) = read_secret(path)
-        .map_err(|error| Error::usage(format!("cannot read key file {}", path.display())).because(error))?;
+    let (text, world_readable) = read_secret(path).map_err(|error| {
+        let cannot = Error::usage(format!("cannot read key file {}", path.display()));
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                cannot.because(error).remedy("run as the user whose file it is, or give it to this one with chown")
+            }
+            _ => cannot.because(error),
+        }
+    })?;
     let keys = TsigKey::from_key_file(&text).map_err(|error| {
         Error::usage(format!("cannot read key file {}:{}", path.display(), error.line)).because(error)
     })?;

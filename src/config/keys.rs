@@ -20,11 +20,26 @@ pub(super) struct Keys {
     pub(super) rights: Rights,
 }
 
+/// How many octets a secret should have at least.
+const SHORTEST: usize = 16;
+
 impl Keys {
     /// Adds a key; one of the same name gives way.
     pub(super) fn insert(&mut self, key: KeyConfig) {
         self.all.retain(|other| other.key.name != key.key.name);
         self.all.push(key);
+    }
+
+    /// Whoever has seen one signed message can try secrets against it for as long as it takes.
+    pub(super) fn warn_of_short(&self, warnings: &mut Vec<String>) {
+        for KeyConfig { key: TsigKey { name, secret, .. }, .. } in &self.all {
+            let octets = secret.len();
+            if octets < SHORTEST {
+                warnings.push(format!(
+                    "the secret of key {name:#} has {octets} octets and can be guessed; make one of {SHORTEST} or more: dyndns key generate"
+                ));
+            }
+        }
     }
 
     pub(super) fn read_directory(&mut self, directory: &KeyDirectory, warnings: &mut Vec<String>) -> Result<(), Error> {

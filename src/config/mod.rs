@@ -254,6 +254,8 @@ impl Config {
             keys.insert(KeyConfig { key: key.clone(), file: None });
         }
 
+        keys.warn_of_short(&mut warnings);
+
         let http_users: Vec<HttpUser> = key_dir.read_http()?.into_iter().map(|(user, _)| user).collect();
         let mut zones = zones::Zones::default();
         if let Some(source) = &source {

@@ -272,6 +272,7 @@ fn a_bad_value_is_named_with_its_line_and_what_to_write() {
         ("log-level = \"loud\"", "1: log-level: unknown word loud; write one of error, warn, info, debug, trace"),
         ("pid-file = \"\"", "1: pid-file: the path is empty; write one, or leave the option out"),
         ("key = [1]", "1: key: a table is wanted, not integer"),
+        ("[zone]", "1: zone: a list is wanted, not one table; write its name in two brackets, as [[name]]"),
         ("[tls]\nkey = \"k\"", "1: [tls] without a certificate; add certificate = \"FILE.pem\""),
         ("\n[tls]\ncertificate = \"c\"", "2: [tls] without a key; add key = \"FILE.pem\""),
         ("[tls]\ndoh-path = \"dns-query\"", "2: doh-path: dns-query: no path of a URL; write one such as /dns-query"),

@@ -5,7 +5,7 @@ use super::quiet::Quiet;
 use super::writer::{Applied, Entrance, Queue, Request};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::query::{Limits, Peer, Verdict, View, refuse, reject, reply_with, respond};
+use crate::query::{Limits, Peer, Reason, Verdict, View, refuse, reject, reply_with, respond};
 use crate::transfer::{Axfr, Piece};
 use crate::tsig::{self, Signer};
 use crate::update::{Refusal, UpdateMessage};
@@ -68,6 +68,7 @@ impl Exchange {
         match respond(view, peer, self.clock.now(), bytes, buffer) {
             Verdict::Reply(len, reason) => {
                 self.metrics.count(reason);
+                self.tell(reason, view, peer, bytes);
                 Step::Answer(Some(len))
             }
             Verdict::Drop(reason) => {
@@ -76,6 +77,23 @@ impl Exchange {
             }
             Verdict::Update => Step::Update,
             Verdict::Transfer => Step::Transfer,
+        }
+    }
+
+    /// Says in the log why a query's signature was rejected: `dyndns update` signs its first question, and its operator
+    /// needs the reason as for an update.
+    pub(crate) fn tell(&self, reason: Reason, view: &View, peer: Peer, bytes: &[u8]) {
+        if reason != Reason::TsigRejected {
+            return;
+        }
+        let now = self.clock.now();
+        if !self.quiet.allows(now) {
+            return;
+        }
+        let Ok(message) = Message::parse(bytes) else { return };
+        let rejection = message.tsig_at.and_then(|at| tsig::verify(&view.keyring, bytes, at, now).err());
+        if let Some((question, rejection)) = message.question.zip(rejection) {
+            tracing::warn!(name = %question.name, source = %peer.address.ip(), "query refused: {rejection}");
         }
     }
 

@@ -125,6 +125,7 @@ impl<D: Datagrams> Worker<D> {
             let answer = match respond(&view, peer, now, slot.datagram, slot.room) {
                 Verdict::Reply(len, reason) => {
                     self.tally.count(reason);
+                    exchange.tell(reason, &view, peer, slot.datagram);
                     Some(len)
                 }
                 Verdict::Drop(reason) => {

@@ -153,3 +153,14 @@ fn a_key_name_never_leads_out_of_the_directory() {
         assert!(directory.file_of(&name(text)).is_err(), "{text}");
     }
 }
+
+#[test]
+fn a_secret_that_can_be_guessed_is_warned_of() {
+    let short = |octets: usize| {
+        let secret = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, vec![7; octets]);
+        Place::new().load_text(&format!("[[key]]\nname = \"k\"\nsecret = \"{secret}\"\n")).unwrap().warnings
+    };
+    let warning = "the secret of key k. has 15 octets and can be guessed; make one of 16 or more: dyndns key generate";
+    assert_eq!(short(15), [warning]);
+    assert_eq!(short(16), [""; 0]);
+}

@@ -176,6 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     // It is within the room, whose length the two octets can say.
                     *length = u16::try_from(len).unwrap_or_default().to_be_bytes();
                     answered.written += 2 + len;
+                    self.service.exchange.tell(reason, &view, self.peer, message);
                     reason
                 }
                 Verdict::Drop(reason) => reason,

@@ -42,6 +42,8 @@ pub(super) fn check(mut records: Vec<Placed>, files: &[String]) -> Result<Parsed
         return Err(errors);
     }
 
+    warnings.extend(unreachable(&records, &apex).map(|(place, what)| error(place, what)).take(MOST_ERRORS));
+
     let mut kept = Vec::with_capacity(records.len());
     let mut records = records.into_iter().peekable();
     let mut rrset = Vec::new();
@@ -101,6 +103,27 @@ fn cname_conflict(owner: &[Placed]) -> Option<(Place, String)> {
         }
     }
     None
+}
+
+/// Name servers of the zone, or of one below it, whose addresses can be told by this zone alone, which has none. Updates may
+/// bring them.
+fn unreachable<'r>(records: &'r [Placed], apex: &'r Key) -> impl Iterator<Item = (Place, String)> + 'r {
+    let has = move |owner: &Key, rtype: Rtype| {
+        let wanted = (owner, rtype);
+        records.binary_search_by(|placed| (&placed.record.owner, placed.record.rtype).cmp(&wanted)).is_ok()
+    };
+    let has_wildcard = || records.iter().any(|placed| placed.record.owner.as_bytes().ends_with(b"\0*\0"));
+    let servers = records.iter().filter(|placed| placed.record.rtype == Rtype::NS);
+    servers.filter_map(move |Placed { record, place }| {
+        let name = Name::from_wire(&record.rdata).ok()?;
+        let server = Key::new(&name);
+        let below = server.as_bytes().starts_with(record.owner.as_bytes());
+        if !below || has(&server, Rtype::A) || has(&server, Rtype::AAAA) || record.owner == *apex && has_wildcard() {
+            return None;
+        }
+        let of = record.owner.name();
+        Some((*place, format!("{name:#}, a name server of {of:#}, has no address here; add its A or AAAA record")))
+    })
 }
 
 impl Place {

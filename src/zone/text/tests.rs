@@ -4,7 +4,7 @@ use crate::wire::{Rtype, Ttl};
 use crate::zone::Key;
 use proptest::prelude::*;
 
-const HEAD: &str = "$TTL 1h\n@ SOA ns1 hostmaster 1 2h 30m 2w 5m\n@ NS ns1\n";
+const HEAD: &str = "$TTL 1h\n@ SOA ns1 hostmaster 1 2h 30m 2w 5m\n@ NS ns.example.\n";
 
 fn read(text: &str) -> Result<ParsedZone, Vec<ZoneFileError>> {
     let origin = Name::parse("example.com").unwrap();
@@ -163,6 +163,22 @@ fn an_rrset_has_one_ttl_and_no_duplicates() {
         "zones/example.com.zone:4: the A records of w.example.com. have TTLs from 30 to 90; 30 serves for all"
     );
     assert_eq!(zone.warnings.len(), 1);
+}
+
+#[test]
+fn a_name_server_without_an_address_is_warned_of_where_this_zone_alone_could_tell_it() {
+    let warnings = |text: &str| -> Vec<String> {
+        read(&format!("{HEAD}{text}")).unwrap().warnings.iter().map(ToString::to_string).collect()
+    };
+    let lacks = |line: u32, server: &str, of: &str| {
+        let text = "has no address here; add its A or AAAA record";
+        format!("zones/example.com.zone:{line}: {server}.example.com., a name server of {of}example.com., {text}")
+    };
+    assert_eq!(warnings("@ NS ns1\n"), [lacks(4, "ns1", "")]);
+    assert_eq!(warnings("@ NS ns1\nns1 AAAA 2001:db8::1\n"), [""; 0]);
+    assert_eq!(warnings("@ NS ns1\n* A 192.0.2.1\n"), [""; 0]);
+    // Glue (RFC 1034 section 4.2.1); a sibling's is the sibling's.
+    assert_eq!(warnings("sub NS ns.sub\nsub NS ns.other\n* A 192.0.2.1\n"), [lacks(4, "ns.sub", "sub.")]);
 }
 
 /// Text that each type takes, and the text that we write for it where that differs.
