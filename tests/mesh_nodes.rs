@@ -332,13 +332,26 @@ fn a_watcher_sees_who_comes_and_goes_and_nobody_sees_the_watcher() {
     let what = ["mesh", "watch", look.trim(), "--contact", "10.9.0.1", "--state-dir", "watcher", "--heartbeat", "1s"];
     let watcher = net.house.start(DYNDNS, &what);
     watcher.wait_for("here nas.mesh.home.arpa");
-    let printer = net.join(&ticket, "printer", 2, &FAST);
+    let mut printer = net.join(&ticket, "printer", 2, &FAST);
     watcher.wait_for("here printer.mesh.home.arpa 10.9.0.2");
     printer.terminate();
+    assert_eq!(printer.wait(), Some(0));
     watcher.wait_for("gone printer.mesh.home.arpa");
     assert_eq!(net.list("nas").len(), 1);
     let (code, said) = net.fails(&["join", look.trim(), "--name", "spy"], "spy", 3);
     assert!(code == Some(1) && said.contains("use it with dyndns mesh watch"), "{said}");
+    // Who may join may watch; but not in the place of a node that is in.
+    let what = ["mesh", "watch", &ticket, "--contact", "10.9.0.1", "--state-dir", "other", "--heartbeat", "1s"];
+    let mut other = net.house.start(DYNDNS, &what);
+    other.wait_for("here nas.mesh.home.arpa");
+    assert_eq!(net.list("nas").len(), 1);
+    other.terminate();
+    assert_eq!(other.wait(), Some(0));
+    let (code, said) = net.fails(&["start", "--name", "other"], "other", 3);
+    assert!(code == Some(1) && said.contains("cannot use the state in other: it is a watcher's; choose"), "{said}");
+    let mut other = net.house.start(DYNDNS, &["mesh", "watch", &ticket, "--state-dir", "printer"]);
+    assert_eq!(other.wait(), Some(1));
+    assert!(other.said().contains("cannot use the state in printer: it is a member's; choose"), "{}", other.said());
 }
 
 #[test]
@@ -398,6 +411,6 @@ fn joining_a_dead_network_gives_up_and_says_what_was_tried() {
     let (code, said) = net.fails(&["start"], "printer", 2);
     assert!(code == Some(2) && said.contains("no name in a mesh yet; choose one with --name"), "{said}");
     let (code, said) = net.fails(&["join", "nonsense", "--name", "printer"], "printer", 2);
-    assert!(code == Some(2) && said.contains("it does not begin with dyndns-mesh-1-"), "{said}");
+    assert!(code == Some(2) && said.contains("cannot use the ticket: it does not begin with dyndns-mesh-1-"), "{said}");
     assert!(DEADLINE.as_secs() > 8, "two contacts, four tries of a second each");
 }

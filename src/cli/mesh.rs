@@ -36,7 +36,7 @@ pub(super) enum Mesh {
     },
     /// Read a mesh and print what changes in it, without being in it
     ///
-    /// The ticket is one that dyndns mesh ticket new --watch made.
+    /// Any ticket does; one that dyndns mesh ticket new --watch made lets nobody do more.
     Watch {
         /// The ticket, or - to read it from standard input
         ticket: String,

@@ -13,7 +13,7 @@ use super::nearby::TRIED;
 use super::node::{Life, Node};
 use super::record::Role;
 use super::table::Peer;
-use super::ticket::{Contact, EdictKind, Rights, Ticket};
+use super::ticket::{Contact, EdictKind, Ticket};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -216,7 +216,7 @@ impl Node {
             if self.table.is_full() {
                 return Err(Refusal::Full);
             }
-            if let Some(holder) = self.table.holder(&claim.name).filter(|_| pass.rights == Rights::Join) {
+            if let Some(holder) = self.table.holder(&claim.name).filter(|_| claim.role != Role::Watcher) {
                 return Err(Refusal::NameTaken(holder));
             }
         }

@@ -243,7 +243,8 @@ impl Claim {
             addresses.push(address);
         }
         let admission = Admission::read(&mut reader)?;
-        if (role == Role::Watcher) != (admission.pass.rights == Rights::Watch) {
+        // Who may join may watch as well.
+        if role != Role::Watcher && admission.pass.rights == Rights::Watch {
             return reader.bad();
         }
         let signature = reader.array()?;

@@ -188,10 +188,8 @@ pub enum TicketError {
 impl fmt::Display for TicketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TicketError::Prefix => write!(f, "cannot read the ticket: it does not begin with {PREFIX}"),
-            TicketError::Damaged => {
-                f.write_str("cannot read the ticket: a letter is missing or wrong; copy it again, the whole line")
-            }
+            TicketError::Prefix => write!(f, "it does not begin with {PREFIX}"),
+            TicketError::Damaged => f.write_str("a letter is missing or wrong; copy it again, the whole line"),
         }
     }
 }

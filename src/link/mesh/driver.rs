@@ -81,13 +81,9 @@ impl Mesh {
         let me = key.id();
         let before = state.membership()?;
         let ticket = ticket_of(&settings, &state, before.as_ref())?;
-        let watches = settings.node.role == Role::Watcher;
-        if watches != (ticket.pass.rights == Rights::Watch) {
-            let (what, remedy) = match watches {
-                true => ("watch", "come in by it with dyndns mesh join"),
-                false => ("join", "use it with dyndns mesh watch, or ask for a ticket to join"),
-            };
-            return Err(Error::refused(format!("cannot {what} by this ticket: it is for the other")).remedy(remedy));
+        if settings.node.role != Role::Watcher && ticket.pass.rights == Rights::Watch {
+            let error = Error::refused("cannot join by this ticket").because("it lets only watch");
+            return Err(error.remedy("use it with dyndns mesh watch, or ask for a ticket to join"));
         }
         let admission = ticket.admit(me).ok_or_else(unusable)?;
         let mut saved = Saved { member: before.is_some(), ..state.saved() };
@@ -178,7 +174,7 @@ impl Mesh {
         if !knows_some && !first && contacts.is_empty() {
             let why = format!("no member is named that could be tried{}", self.or_nearby());
             let error = Error::refused("cannot join the mesh").because(why);
-            let remedy = "name one with --contact, as HOST or HOST:PORT: any machine of the mesh";
+            let remedy = "name one with --contact, as HOST or HOST:PORT: any machine of the mesh; or find one on this link with --mdns";
             return self.finish(End::Failed(error.remedy(remedy))).await;
         }
         self.joined = member || contacts.is_empty();
@@ -378,15 +374,18 @@ fn ticket_of(settings: &Settings, state: &State, before: Option<&Membership>) ->
     let kept = kept.map_err(|error| {
         Error::usage(format!("cannot use the membership in {}", settings.state_dir.display())).because(error)
     })?;
+    let watches = |rights| rights == Rights::Watch || before.is_some_and(Membership::watches);
+    if let Some(watched) = kept.as_ref().map(|kept| watches(kept.pass.rights))
+        && watched != (settings.node.role == Role::Watcher)
+    {
+        let whose = if watched { "a watcher" } else { "a member" };
+        let text = format!("cannot use the state in {}: it is {whose}'s", settings.state_dir.display());
+        return Err(Error::refused(text).remedy("choose another directory with --state-dir: each node needs its own"));
+    }
     match (&settings.entry, kept) {
         (Entry::Join(ticket), Some(kept)) if kept.mesh != ticket.mesh => {
             let text = format!("cannot join mesh {}: this node is in mesh {}", ticket.mesh, kept.mesh);
             Err(Error::refused(text).remedy("choose another directory with --state-dir: each mesh needs its own"))
-        }
-        (Entry::Join(ticket), Some(kept)) if kept.pass.rights != ticket.pass.rights => {
-            let text = format!("cannot use this ticket with {}", settings.state_dir.display());
-            let error = Error::refused(text).because("one is to join and the other is to watch");
-            Err(error.remedy("choose another directory with --state-dir: each node needs its own"))
         }
         (Entry::Join(ticket), _) => Ok(ticket.clone()),
         (Entry::Start | Entry::Resume, Some(kept)) => Ok(kept),

@@ -59,6 +59,8 @@ pub struct Options {
     /// The address it listens at.
     pub listen: IpAddr,
     server: bool,
+    #[serde(default)]
+    watches: bool,
     advertise: Vec<IpAddr>,
     sessions: usize,
     heartbeat: u64,
@@ -73,12 +75,20 @@ pub struct Options {
     pub mdns: bool,
 }
 
+impl Membership {
+    /// Whether it only watched.
+    pub(super) fn watches(&self) -> bool {
+        self.options.as_ref().is_some_and(|options| options.watches)
+    }
+}
+
 impl Options {
     pub(super) fn of(settings: &super::Settings) -> Options {
         let node = &settings.node;
         Options {
             listen: settings.listen,
             server: node.role == Role::Server,
+            watches: node.role == Role::Watcher,
             advertise: node.advertise.clone(),
             sessions: node.sessions,
             heartbeat: node.heartbeat.as_secs(),

@@ -352,7 +352,7 @@ fn bind(ip: IpAddr, port: u16) -> Result<UdpSocket, Error> {
         }
         opened => opened,
     };
-    let remedy = "choose another with --port or --listen, or stop what uses it";
+    let remedy = "choose another port or address, or stop what uses it";
     opened.map_err(|error| Error::usage(format!("cannot bind {at}")).because(error).remedy(remedy))
 }
 
