@@ -50,6 +50,7 @@ build() {
     load=$(cargo build --locked --release --quiet --bench load --message-format=json |
         sed -n 's/.*"name":"load".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
     [ -x "$load" ] || { say 'the load generator was not built' && exit 2; }
+    [ "$sync_delay" = 0 ] || cc -O2 -Wall -shared -fPIC -o "$work/slow_sync.so" tests/benches/slow_sync.c -ldl || exit 2
 }
 
 # ---- servers: each has a directory, a port, and a file with the number of its process ----
@@ -100,6 +101,16 @@ ask_undisturbed() {
     echo "$kept"
 }
 
+# Has what this shell starts from now on sync more slowly, where that was asked for; counted for a row.
+slow() {
+    [ "$sync_delay" = 0 ] || export LD_PRELOAD="$work/slow_sync.so" SYNC_DELAY="$sync_delay" SYNC_COUNT="$work/$1.syncs"
+}
+
+# How many syncs of a server have taken longer.
+delayed() {
+    if [ -e "$work/$1.syncs" ]; then od -An -t u8 -N 8 "$work/$1.syncs" | tr -d ' '; else echo 0; fi
+}
+
 # Writes the configuration; for some this is the import.
 prepare() {
     dir=$work/$1
@@ -121,7 +132,7 @@ start() {
         sleep 0.3
         return 0
     fi
-    (cd "$dir" && "${1}_run" "$dir" </dev/null >>"$dir/out" 2>&1) &
+    (cd "$dir" && slow "$1" && "${1}_run" "$dir" </dev/null >>"$dir/out" 2>&1) &
     echo $! >"$work/$1.pid"
     ready=$(${pin:+taskset -c 1} timeout $((patience + 5)) "$load" ready "$address" --zone $zone --hosts "$2" --timeout "$patience" 2>>"$dir/out") || {
         say "$1 does not answer for $2 hosts within $patience s: $(tail -n 1 "$dir/out")"
