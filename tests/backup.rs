@@ -158,6 +158,18 @@ fn a_backup_of_an_ended_server_restores_zones_history_keys_and_rights() {
 }
 
 #[test]
+fn of_a_state_without_a_zone_there_is_no_backup_running_or_not() {
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("dyndns.toml"), "state-dir = \"state\"\n").unwrap();
+    let mut server = Server::start(place.path(), &["--config", "dyndns.toml"]);
+    let error = || refused(place.path(), &["backup", "saved"]);
+    let text = "cannot make the backup: there is nothing to back up: no zone was ever made here";
+    assert!(error().contains(text), "{}", error());
+    assert!(server.terminate().success());
+    assert!(error().contains(text), "{}", error());
+}
+
+#[test]
 fn a_backup_goes_nowhere_where_something_is() {
     let home = saved();
     let folder = home.folder.path();

@@ -394,7 +394,8 @@ impl Shared {
             while state.parts.len() > 1 && state.parts.front().is_some_and(|part| part.end <= done + 1) {
                 let part = state.parts.pop_front();
                 state.written.extend(part);
-                if state.parts.len() <= BEHIND / 2 {
+                // Not before it is told: the table may be quicker than the append that waited for it.
+                if state.parts.len() <= BEHIND / 2 && state.overloaded == Some(false) {
                     state.overloaded = None;
                 }
                 // Somebody may wait for room.

@@ -13,6 +13,19 @@ fn follower(segments: u64) -> Follower {
     follower
 }
 
+impl Inspector {
+    /// Keeps the table from following until an append waits for it.
+    pub(in crate::store) fn hold(&self) {
+        let shared = Arc::clone(&self.0);
+        let look = move |_: &Table| {
+            while shared.state().overloaded.is_none() && !shared.stop.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+        };
+        self.inspect(0, Box::new(look));
+    }
+}
+
 #[test]
 fn appends_wait_for_a_table_that_is_too_far_behind_and_this_is_told_once() {
     let follower = follower(BEHIND as u64 + 2);
@@ -32,6 +45,16 @@ fn appends_wait_for_a_table_that_is_too_far_behind_and_this_is_told_once() {
     follower.shared.state().waiting = MANY;
     follower.shared.work(half + 2, true, false);
     assert_eq!(follower.shared.state().overloaded, None);
+}
+
+/// Told late is told.
+#[test]
+fn a_table_that_catches_up_before_anybody_asks_is_still_told() {
+    let follower = follower(BEHIND as u64 + 2);
+    follower.shared.state().overloaded = Some(true);
+    follower.shared.state().waiting = MANY;
+    follower.shared.work(BEHIND as u64, true, false);
+    assert!(follower.overloaded() && !follower.overloaded());
 }
 
 #[test]

@@ -260,3 +260,31 @@ fn a_table_that_was_away_while_the_journal_went_on_is_made_anew_from_a_checkpoin
     let (_, again, notes) = open(dir.path()).unwrap();
     assert_eq!((again, notes), (zones, vec![]));
 }
+
+/// As while `dyndns zone verify` compares a large table.
+#[test]
+fn updates_that_wait_for_a_table_too_far_behind_are_told_once_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut sample, _) = Checkpointed::open_with(Box::new(SystemDisk), dir.path(), &OPTIONS);
+    sample.store.follower.inspector().hold();
+    let mut told = Vec::new();
+    while told.is_empty() {
+        assert!(sample.store.last_seq() < 10_000);
+        sample.commit().unwrap();
+        told.extend(sample.store.table_fault());
+    }
+    let text = format!(
+        "table {} is too far behind the journal: updates come faster than it can follow and wait for it; give it a faster \
+         disk or another processor",
+        dir.path().join("table").display()
+    );
+    assert_eq!(told[0].to_string(), text);
+    assert!(fs::read_dir(dir.path().join("journal")).unwrap().count() > 64);
+    sample.commit().unwrap();
+    assert!(sample.store.table_fault().is_none());
+    sample.store.settle();
+    let zones = sample.records();
+    drop(sample);
+    let (_, again, notes) = open(dir.path()).unwrap();
+    assert_eq!((again, notes), (zones, vec![]));
+}
