@@ -91,16 +91,17 @@ pub(super) enum Zone {
         #[command(flatten)]
         places: Places,
     },
-    /// Go on without commits that a damaged journal has lost
+    /// Mend a damaged journal
     ///
-    /// Needed only where dyndns serve has refused to start and named these commits. What they changed is lost, and all else
-    /// stays: a checkpoint of it is written, and the damaged part of the journal set aside. The server must not run.
+    /// A start mends what it reads; this reads all of the journal, old parts as well. One bit that was turned over is put
+    /// right. Where the table or a checkpoint holds what a damaged part did, that part and the history before it are set
+    /// aside. Where something answered would be lost, that is named and left as it is. The server must not run.
     Repair {
         #[command(flatten)]
         places: Places,
-        /// The lost commits, as dyndns serve has named them
+        /// Go on without these commits, as dyndns serve or this command has named them: what they changed is lost
         #[arg(long, value_name = "FIRST[-LAST]")]
-        without: Commits,
+        without: Option<Commits>,
     },
 }
 
@@ -152,7 +153,9 @@ impl Zone {
             }
             Zone::Repair { places, without } => {
                 let state_dir = Config::state_directory(&Flags::from(places))?;
-                super::print(&format!("{}\n", repair(&state_dir, without)?))
+                let done = repair(&state_dir, without)?;
+                super::print(&done.iter().map(|note| format!("{note}\n")).collect::<String>())?;
+                super::print(if done.is_empty() { "ok: there was nothing to mend\n" } else { "ok: mended\n" })
             }
             Zone::History { places, name, max } => ask(places, &Command::History { zone: name.to_string(), max }),
         }

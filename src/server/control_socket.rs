@@ -14,7 +14,9 @@ use super::zone_files::ZoneFiles;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::query::View;
-use crate::store::{self, BackedUp, Commits, Existing, Findings, Instant, Restored, Retention, StoreOptions};
+use crate::store::{
+    self, BackedUp, Commits, Existing, Findings, Instant, RecoveryNote, Restored, Retention, StoreOptions,
+};
 use crate::update::policy::Rights;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
@@ -192,12 +194,17 @@ pub fn backup(state_dir: &Path, to: &Path) -> Result<(Instant, BackedUp), Error>
     Ok((instant, made))
 }
 
-/// Mends the journal of a state that no server uses, without commits that are lost; returns what was done, in a line.
+/// Mends a state that no server uses, where named without commits that are lost; returns what was done, each a line.
 ///
 /// Errors: a server uses it; other commits would be lost than these, or none.
-pub fn repair(state_dir: &Path, without: Commits) -> Result<String, Error> {
-    let repaired = store::repair(state_dir, &StoreOptions::default(), without);
-    repaired.map(|note| note.to_string()).map_err(|error| Error::refused("cannot repair").because(error))
+pub fn repair(state_dir: &Path, without: Option<Commits>) -> Result<Vec<RecoveryNote>, Error> {
+    // What may be forgotten is the server's to know.
+    let options = StoreOptions { keep: Retention::ALL, ..StoreOptions::default() };
+    let repaired = match without {
+        Some(lost) => store::repair_without(state_dir, &options, lost).map(|note| vec![note]),
+        None => store::repair(state_dir, &options),
+    };
+    repaired.map_err(|error| Error::refused("cannot repair").because(error))
 }
 
 /// Makes a state directory from a backup.

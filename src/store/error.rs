@@ -4,7 +4,7 @@ use super::Commits;
 use crate::wire::Name;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why the store could not open, append or read.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ pub enum StoreError {
     Lost {
         /// What was found first.
         found: Box<StoreError>,
-        /// The commits.
-        lost: Commits,
+        /// The commits; `None` where nothing tells what there was.
+        lost: Option<Commits>,
         /// The state directory.
         dir: PathBuf,
     },
@@ -108,13 +108,6 @@ pub enum StoreError {
         /// The table's directory.
         path: PathBuf,
     },
-    /// The table failed, and making it anew did not help.
-    Table {
-        /// The table's directory.
-        path: PathBuf,
-        /// What sled said.
-        why: String,
-    },
 }
 
 impl StoreError {
@@ -159,13 +152,20 @@ impl fmt::Display for StoreError {
                 };
                 write!(f, "cannot {doing} {}: {}; {remedy}", path.display(), plain(source))
             }
-            StoreError::Damaged { .. } => write!(
+            StoreError::Damaged { path, .. } => write!(
                 f,
-                "cannot read the journal: {}; check the disk: the next start sets the damage aside where nothing answered \
-                 is lost by that, and says what to do where something is",
-                self.damage()
+                "cannot read the journal: {}; check the disk, then stop the server and run {}: it mends what it can, and \
+                 where something answered would be lost it says so first",
+                self.damage(),
+                repair_of(path)
             ),
-            StoreError::Lost { found, lost, dir } => write!(
+            StoreError::Lost { found, lost: None, .. } => write!(
+                f,
+                "cannot read the journal: {}; neither the table nor a checkpoint holds what it did: start from a backup \
+                 with dyndns restore",
+                found.damage()
+            ),
+            StoreError::Lost { found, lost: Some(lost), dir } => write!(
                 f,
                 "cannot read the journal: {}; lost would be {}, answered and held by neither the table nor a checkpoint: \
                  start from a backup with dyndns restore, or go on without with dyndns zone repair --without {lost} \
@@ -175,8 +175,8 @@ impl fmt::Display for StoreError {
                 dir.display()
             ),
             StoreError::Undamaged => f.write_str(
-                "there is nothing to go on without: each commit can be read, or the table or a checkpoint holds it; start \
-                 the server",
+                "there is nothing to go on without: each commit can be read, or the table or a checkpoint holds it; leave \
+                 --without out",
             ),
             StoreError::Newer { path, version } => write!(
                 f,
@@ -224,12 +224,16 @@ impl fmt::Display for StoreError {
                  a faster disk or another processor",
                 path.display()
             ),
-            StoreError::Table { path, why } => write!(
-                f,
-                "cannot use the table {}: {why}; the journal holds every record: check the disk and start again",
-                path.display()
-            ),
         }
+    }
+}
+
+/// The command that mends the journal to which a file belongs.
+fn repair_of(path: &Path) -> String {
+    let state = path.ancestors().find(|place| place.ends_with("journal")).and_then(Path::parent);
+    match state.filter(|dir| *dir != Path::new("")) {
+        Some(dir) => format!("dyndns zone repair --state-dir {}", dir.display()),
+        None => "dyndns zone repair".into(),
     }
 }
 

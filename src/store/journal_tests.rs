@@ -171,7 +171,7 @@ fn a_flipped_bit_before_the_last_group_is_found_by_a_replay_and_names_the_octet(
             change_octet(segment, at, |octet| octet ^ 0x04);
             let error = replayed(dir.path()).unwrap_err().to_string();
             assert!(error.contains(&format!("{} is damaged at octet {}: ", segment.display(), starts[0])), "{error}");
-            assert!(error.contains("check the disk: the next start sets the damage aside"), "{error}");
+            assert!(error.contains("check the disk, then stop the server and run dyndns zone repair: "), "{error}");
             change_octet(segment, at, |octet| octet ^ 0x04);
         }
     }

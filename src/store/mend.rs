@@ -1,4 +1,6 @@
-//! What a start does about a journal that is damaged: what was answered counts, and nothing is deleted.
+//! What a start, or `dyndns zone repair`, does about a journal that is damaged: what was answered counts, and nothing is
+//! deleted. A start finds the damage to what it reads, which is what came after the table's mark; `zone repair` reads all of
+//! the journal.
 //!
 //! The base is whichever holds the most, the table or a checkpoint. What the damaged part did is in it, unless the damage
 //! comes after the base. From the base on every frame is looked for, also behind octets that are none: each is known by its
@@ -12,12 +14,12 @@
 //!
 //! What is left is a journal that begins later, as after [`super::Retention`]: whoever reads one, from the chain's check to
 //! IXFR, relies on it being one unbroken piece, so what stands before the damage is kept for people alone. A start that ends amid this finds the same
-//! damage and does it again, or finds none.
+//! damage and does it again; or it is whole, but for an old segment that no start reads: see `zone repair` above.
 //!
 //! Before all that, each bit is put right that is known: see [`bits`].
 //!
 //! Where a commit after the base is missing, something answered would be lost, and the start is refused. `dyndns zone
-//! repair` does the same as above with all commits but those, if the operator names them: the later ones upon what the
+//! repair --without` does the same as above with all commits but those, if the operator names them: the later ones upon what the
 //! zone is without them, its SOA that of the newest. A zone of which no later commit tells may have been further on: its
 //! serial is moved past any that the lost commits may have given it, by one each (RFC 2136 section 3.6), or secondaries would
 //! take what comes next for old (RFC 1982). A lost commit that set the serial by itself may have gone further: then the
@@ -32,7 +34,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::disk::{Disk, SystemDisk};
 use super::journal::{self, Extent};
 use super::mark::Step;
-use super::recovery::{StoreOptions, lock};
+use super::recovery::{DiskStore, StoreOptions, lock};
 use super::restore;
 use super::segment::{Frames, HEADER, Header, seal};
 use super::start::{self, Zones, open_table};
@@ -40,7 +42,7 @@ use super::table::TableError;
 use super::{RecoveryNote, StoreError};
 use crate::wire::{Name, Rtype};
 use crate::zone::{Draft, RrsetBuf, Serial, Zone, ZoneSet, soa_of};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
@@ -71,14 +73,55 @@ pub(super) struct Damage<'a> {
     pub(super) without: Option<Commits>,
 }
 
+/// Mends the state in `dir`, which no server uses: all of the journal, old segments among it that no start reads, and then
+/// what a start mends. Returns what was found and done.
+///
+/// Errors: commits would be lost, as after a start; something cannot be read or written.
+pub fn repair(dir: &Path, options: &StoreOptions) -> Result<Vec<RecoveryNote>, StoreError> {
+    let mut notes = alone(dir, || {
+        let mut notes = put_bits_right(dir, &mut SystemDisk)?;
+        if let Some(found) = damage(dir)? {
+            notes.push(Damage { dir, options, found, without: None }.mend(&mut SystemDisk)?);
+        }
+        Ok(notes)
+    })?;
+    let opened = DiskStore::open(dir, options)?;
+    notes.extend(opened.notes);
+    opened.store.close();
+    restore::give_to_owner_of(dir, dir)?;
+    Ok(notes)
+}
+
 /// Mends the journal of a state that no server uses, without some commits that cannot be read.
 ///
 /// Errors: other commits would be lost than these; nothing is damaged; nothing can be written.
-pub fn repair(dir: &Path, options: &StoreOptions, without: Commits) -> Result<RecoveryNote, StoreError> {
+pub fn repair_without(dir: &Path, options: &StoreOptions, without: Commits) -> Result<RecoveryNote, StoreError> {
+    alone(dir, || {
+        put_bits_right(dir, &mut SystemDisk)?;
+        let found = damage(dir)?.unwrap_or(StoreError::Undamaged);
+        Damage { dir, options, found, without: Some(without) }.mend(&mut SystemDisk)
+    })
+}
+
+/// Does this to a state that is this process's meanwhile. Whoever mends may be root, and the server another user.
+fn alone<T>(dir: &Path, mend: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let (_lock, _) = lock(dir)?;
     restore::finish(dir)?;
-    put_bits_right(dir, &mut SystemDisk)?;
-    Damage { dir, options, found: StoreError::Undamaged, without: Some(without) }.mend(&mut SystemDisk)
+    let mended = mend();
+    // Also where that failed: what was done by then stays.
+    let given = restore::give_to_owner_of(dir, dir);
+    mended.and_then(|mended| given.map(|()| mended))
+}
+
+/// The first damage anywhere in the journal of the state in `dir`.
+fn damage(dir: &Path) -> Result<Option<StoreError>, StoreError> {
+    let faults = journal::check(&dir.join("journal"), None, &mut BTreeMap::new())?.faults;
+    match faults.into_iter().next() {
+        None => Ok(None),
+        Some(found @ StoreError::Damaged { .. }) => Ok(Some(found)),
+        // Of a later version, or the disk fails: nothing is to be set aside for that.
+        Some(other) => Err(other),
+    }
 }
 
 /// What is given up.
@@ -142,16 +185,21 @@ impl Damage<'_> {
                 walk.lose_end(begun);
             }
             let Walk { expected, chain, lost, at_most, told, run, serials, .. } = walk;
-            if let Some(lost) = lost.filter(|lost| self.without != Some(*lost)) {
-                return Err(StoreError::Lost { found: Box::new(self.found), lost, dir: self.dir.to_owned() });
+            if lost.is_some() && self.without != lost {
+                return Err(self.lost(lost));
             }
             if lost.is_none() && self.without.is_some() {
-                return Err(self.found);
+                return Err(StoreError::Undamaged);
             }
             let lost = lost.map(|lost| Loss { lost, at_most, told });
             return self.put_right(disk, Step { seq: expected - 1, chain }, zones, lost, &run, &serials);
         }
-        Err(self.found)
+        Err(self.lost(None))
+    }
+
+    /// What would be lost: some commits, or all that there was.
+    fn lost(self, lost: Option<Commits>) -> StoreError {
+        StoreError::Lost { found: Box::new(self.found), lost, dir: self.dir.to_owned() }
     }
 
     /// The segments that count, the oldest first.

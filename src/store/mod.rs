@@ -41,7 +41,7 @@ pub use error::StoreError;
 pub use health::Health;
 pub use journal::Retention;
 pub use memory::MemoryStore;
-pub use mend::{Commits, repair};
+pub use mend::{Commits, repair, repair_without};
 pub use note::RecoveryNote;
 pub use recovery::{DiskStore, LoadedZone, Opened, StoreOptions};
 pub use restore::{Existing, Restored, restore};

@@ -175,8 +175,7 @@ impl DiskStore {
         health.set_octets(journal.octets_after(0));
         let gathered = (journal.octets_after(newest), last - newest);
         let start = Start { path: &path, checkpoints: &checkpoints, options, journal: &journal };
-        let Base { table, zones, from } =
-            start.catch_up(table, fresh, notes).map_err(|trouble| start.error(trouble))?;
+        let Base { table, zones, from } = start.catch_up(table, fresh, notes)?;
         let (begun, begins) = match table {
             None => (Err("it was not opened at the start; see the log".to_owned()), 0),
             Some(table) => {

@@ -13,7 +13,7 @@ use super::journal;
 use super::recovery::lock;
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 
 /// A state that was restored.
@@ -112,14 +112,15 @@ fn copy(dir: &Path, list: &List, to: &Path) -> Result<u32, StoreError> {
     Ok(zones)
 }
 
-/// Whoever restores may be root, and the server another user.
-fn give_to_owner_of(state: &Path, new: &Path) -> Result<(), StoreError> {
+/// Gives the files in `new` to whom the state directory belongs: whoever restores may be root, and the server another user.
+pub(super) fn give_to_owner_of(state: &Path, new: &Path) -> Result<(), StoreError> {
     let owner = fs::metadata(state).map_err(StoreError::io("read", state))?;
     let mut dirs = vec![new.to_owned()];
     while let Some(path) = dirs.pop() {
         let own = fs::symlink_metadata(&path).map_err(StoreError::io("read", &path))?;
         if (own.uid(), own.gid()) != (owner.uid(), owner.gid()) {
-            chown(&path, Some(owner.uid()), Some(owner.gid())).map_err(StoreError::io("give away", &path))?;
+            // Not what a link leads to: those who own the directory may have put it there.
+            lchown(&path, Some(owner.uid()), Some(owner.gid())).map_err(StoreError::io("give away", &path))?;
         }
         if own.is_dir() {
             for entry in fs::read_dir(&path).map_err(StoreError::io("read", &path))? {

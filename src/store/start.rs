@@ -55,9 +55,11 @@ pub(super) struct Base {
     pub(super) from: Option<Checkpoint>,
 }
 
-pub(super) enum Trouble {
+/// Why there are no zones to serve.
+enum Trouble {
     Store(StoreError),
-    Table(TableError),
+    /// They do not fit the journal.
+    Unfit(String),
 }
 
 /// Every zone, by the key of its apex.
@@ -88,7 +90,7 @@ impl Start<'_> {
         read: Result<(Table, Zones), TableError>,
         fresh: bool,
         notes: &mut Vec<RecoveryNote>,
-    ) -> Result<Base, Trouble> {
+    ) -> Result<Base, StoreError> {
         let why = match read {
             Ok((table, _)) if fresh || table.mark().begun.seq == 0 => return self.anew(Ok(table), fresh, notes),
             Ok((table, mut zones)) => match self.replay(table.mark().done, table.mark().begun, &mut zones) {
@@ -99,8 +101,8 @@ impl Start<'_> {
                 Err(trouble) => {
                     table.close();
                     match trouble {
-                        Trouble::Table(TableError::Unusable(why)) => why,
-                        trouble => return Err(trouble),
+                        Trouble::Unfit(why) => why,
+                        Trouble::Store(error) => return Err(error),
                     }
                 }
             },
@@ -119,10 +121,14 @@ impl Start<'_> {
         table: Result<Table, TableError>,
         fresh: bool,
         notes: &mut Vec<RecoveryNote>,
-    ) -> Result<Base, Trouble> {
+    ) -> Result<Base, StoreError> {
         let (mut zones, from) = self.newest_checkpoint(notes)?;
         let step = from.as_ref().map_or(Step::default(), |checkpoint| checkpoint.step);
-        self.replay(step, step, &mut zones)?;
+        self.replay(step, step, &mut zones).map_err(|trouble| match trouble {
+            Trouble::Store(error) => error,
+            // It did when it was opened.
+            Trouble::Unfit(why) => checkpoint::broken(from.as_ref().map_or(self.checkpoints, Checkpoint::path), &why),
+        })?;
         let table = match table {
             Ok(table) => table,
             Err(why) => {
@@ -149,7 +155,7 @@ impl Start<'_> {
 
     /// The zones of the newest checkpoint that is whole and of this journal; none where there is none and the journal
     /// goes back to its beginning.
-    fn newest_checkpoint(&self, notes: &mut Vec<RecoveryNote>) -> Result<(Zones, Option<Checkpoint>), Trouble> {
+    fn newest_checkpoint(&self, notes: &mut Vec<RecoveryNote>) -> Result<(Zones, Option<Checkpoint>), StoreError> {
         for (_, path) in checkpoint::list(self.checkpoints)? {
             match self.zones_of(&path) {
                 Ok(zones) => return Ok((zones, Some(Checkpoint::open(&path)?))),
@@ -162,12 +168,12 @@ impl Start<'_> {
                     };
                     notes.push(RecoveryNote::CheckpointSetAside { to, why });
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
         match self.journal.first() {
             1 => Ok((Zones::new(), None)),
-            first => Err(StoreError::NoBeginning { path: self.checkpoints.with_file_name("journal"), first }.into()),
+            first => Err(StoreError::NoBeginning { path: self.checkpoints.with_file_name("journal"), first }),
         }
     }
 
@@ -185,36 +191,28 @@ impl Start<'_> {
         let last = self.journal.last();
         if begun.seq > last {
             let why = format!("it holds commit {}, but the journal ends with {last}", begun.seq);
-            return Err(TableError::Unusable(why).into());
+            return Err(Trouble::Unfit(why));
         }
-        let other = || TableError::Unusable("it follows another journal".into());
+        let other = || Trouble::Unfit("it follows another journal".into());
         let before = self.journal.begin_after();
         if done.seq < before.seq {
             let why = format!("it ends with commit {}, and the journal that is kept begins later", done.seq);
-            return Err(TableError::Unusable(why).into());
+            return Err(Trouble::Unfit(why));
         }
         if done.seq > 0 && done.seq == before.seq && done != before {
-            return Err(other().into());
+            return Err(other());
         }
         self.journal.replay(done.seq, |frame| {
             let step = Step { seq: frame.seq, chain: frame.chain };
             if [done, begun].iter().any(|known| known.seq == step.seq && *known != step) {
-                return Err(other().into());
+                return Err(other());
             }
             if frame.seq > done.seq {
-                apply(zones, frame.seq, frame.payload)?;
+                let unreadable = |why| Trouble::Store(self.journal.unreadable(frame.seq, why));
+                apply(zones, frame.payload).map_err(unreadable)?;
             }
             Ok(())
         })
-    }
-
-    /// What the operator is told.
-    pub(super) fn error(&self, trouble: Trouble) -> StoreError {
-        match trouble {
-            Trouble::Store(error) => error,
-            Trouble::Table(TableError::Commit(seq, why)) => self.journal.unreadable(seq, why),
-            Trouble::Table(error) => StoreError::Table { path: self.path.to_owned(), why: error.to_string() },
-        }
     }
 }
 
@@ -247,10 +245,9 @@ pub(super) fn read_checkpoint(checkpoint: Checkpoint) -> Result<Zones, StoreErro
 }
 
 /// Applies a commit to the zones, one of which may hold it in part.
-pub(super) fn apply(zones: &mut Zones, seq: u64, payload: &[u8]) -> Result<(), TableError> {
-    let unreadable = |why| TableError::Commit(seq, why);
-    let outside = |_| unreadable(Unreadable::Broken);
-    let encoded = encode::read(payload).map_err(unreadable)?;
+pub(super) fn apply(zones: &mut Zones, payload: &[u8]) -> Result<(), Unreadable> {
+    let outside = |_| Unreadable::Broken;
+    let encoded = encode::read(payload)?;
     let apex = encoded.commit.zone;
     let key = Key::new(&apex).as_bytes().to_vec();
     match encoded.commit.kind {
@@ -262,14 +259,14 @@ pub(super) fn apply(zones: &mut Zones, seq: u64, payload: &[u8]) -> Result<(), T
             zones.remove(&key);
             let mut builder = zone::Builder::new(&apex);
             for record in encoded.added {
-                let record = record.map_err(unreadable)?;
+                let record = record?;
                 builder.record(&record.owner, record.rtype, record.ttl, &record.rdata).map_err(outside)?;
             }
             zones.insert(key, LoadedZone { apex, zone: builder.finish() });
         }
         CommitKind::Change => {
-            let removed = encoded.removed.collect::<Result<_, _>>().map_err(unreadable)?;
-            let added = encoded.added.collect::<Result<_, _>>().map_err(unreadable)?;
+            let removed = encoded.removed.collect::<Result<_, _>>()?;
+            let added = encoded.added.collect::<Result<_, _>>()?;
             let begin = || LoadedZone { apex, zone: zone::Builder::new(&apex).finish() };
             let loaded = zones.entry(key).or_insert_with(begin);
             loaded.zone.replay(&Changes { removed, added }).map_err(outside)?;
@@ -281,12 +278,6 @@ pub(super) fn apply(zones: &mut Zones, seq: u64, payload: &[u8]) -> Result<(), T
 impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Trouble {
         Trouble::Store(error)
-    }
-}
-
-impl From<TableError> for Trouble {
-    fn from(error: TableError) -> Trouble {
-        Trouble::Table(error)
     }
 }
 

@@ -27,7 +27,7 @@ mod read;
 
 pub(super) use compare::Compared;
 
-use super::encode::{self, Unreadable};
+use super::encode;
 use super::error::plain;
 use super::mark::{Mark, Step};
 use super::{Commit, CommitKind};
@@ -84,7 +84,7 @@ pub(super) enum TableError {
     /// The disk is full or forbidden: a new one would fare no better.
     Disk(std::io::Error),
     /// A commit in the journal cannot be read.
-    Commit(u64, Unreadable),
+    Commit(u64),
     /// It was told to stop, and holds the commit in part.
     Stopped,
 }
@@ -146,7 +146,7 @@ impl Table {
     /// it may be told to `stop`.
     pub(super) fn follow(&mut self, step: Step, payload: &[u8], stop: &AtomicBool) -> Result<(), TableError> {
         guard(|| {
-            let unreadable = |why| TableError::Commit(step.seq, why);
+            let unreadable = |_| TableError::Commit(step.seq);
             let encoded = encode::read(payload).map_err(unreadable)?;
             let Commit { zone, kind, .. } = encoded.commit;
             let apex = Key::new(&zone);
@@ -228,7 +228,7 @@ impl Table {
         }
         let below = owner.as_bytes().strip_prefix(apex);
         let gathered = below.and_then(|below| self.group.push([apex, &[0], below], rtype, ttl, rdata));
-        gathered.ok_or(TableError::Commit(step.seq, Unreadable::Broken))
+        gathered.ok_or(TableError::Commit(step.seq))
     }
 
     /// Takes every record of a zone away, and the zone itself.
@@ -349,7 +349,7 @@ impl fmt::Display for TableError {
         match self {
             TableError::Unusable(why) => f.write_str(why),
             TableError::Disk(error) => f.write_str(&plain(error)),
-            TableError::Commit(seq, _) => write!(f, "commit {seq} does not follow the format"),
+            TableError::Commit(seq) => write!(f, "commit {seq} does not follow the format"),
             TableError::Stopped => f.write_str("it was told to stop"),
         }
     }

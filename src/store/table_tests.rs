@@ -171,7 +171,7 @@ fn anything(random: &mut Random, apex: &Name, serial: u32) -> Zone {
 /// What a start makes of what was read from a table, by the journal up to the commit `last`.
 fn replayed(mut zones: Zones, frames: &Frames, done: u64, last: usize) -> Records {
     for place in frames.frames[..last].iter().filter(|place| place.seq > done) {
-        start::apply(&mut zones, place.seq, frames.payload(place)).ok().unwrap();
+        start::apply(&mut zones, frames.payload(place)).ok().unwrap();
     }
     zones.into_values().map(|loaded| (loaded.apex.to_string(), sorted(loaded.zone.records()))).collect()
 }
@@ -238,7 +238,7 @@ fn survives(seed: u64, length: usize) {
                 assert_eq!(table.mark(), Mark { done: step, begun: step, sum: table.sum });
                 let mut zones = Zones::new();
                 for place in &frames.frames {
-                    start::apply(&mut zones, place.seq, frames.payload(place)).ok().unwrap();
+                    start::apply(&mut zones, frames.payload(place)).ok().unwrap();
                 }
                 assert_eq!(table.compare(&zones).ok().unwrap().told, [""; 0], "seed {seed}");
                 table.check().ok().unwrap();

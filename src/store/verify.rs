@@ -199,7 +199,8 @@ impl Files {
                     return Err(damaged(format!("commit {} is of another journal", at.seq)));
                 }
                 if frame.seq > done {
-                    start::apply(&mut zones, frame.seq, frame.payload).map_err(|error| damaged(error.to_string()))?;
+                    let unreadable = |_| damaged(format!("commit {} does not follow the format", frame.seq));
+                    start::apply(&mut zones, frame.payload).map_err(unreadable)?;
                     done = frame.seq;
                 }
             }

@@ -1,7 +1,7 @@
 /* System calls that fail when told to, to be loaded before the C library's.
 
    The directory that DYNDNS_FAULTS names holds the orders, each a file whose presence counts: CALL-PLACE-ERROR, as
-   sync-journal-EIO. A write that is to fail writes the first half all the same. `clock-back` puts the clock back by
+   sync-journal-EIO; the calls are sync, write and remove. A write that is to fail writes the first half all the same. `clock-back` puts the clock back by
    400 days.
 
    DYNDNS_KILL_AT is how many calls that change names or sync files the process survives; the next kills it. */
@@ -32,18 +32,13 @@ static int ordered(const char *order)
     return there;
 }
 
-/* The error that this call upon this file is to fail with, or 0. */
-static int fault(const char *call, int fd)
+/* The error that this call upon the file at this path is to fail with, or 0. */
+static int fault_at(const char *call, const char *file)
 {
     static const struct { const char *name; int error; } errors[] =
         { { "EIO", EIO }, { "ENOSPC", ENOSPC }, { "EROFS", EROFS } };
     static const char *const places[] = { "journal", "table", "checkpoint" };
-    char link[64], file[4096], part[32], order[64];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, file, sizeof file - 1);
-    if (length < 0)
-        return 0;
-    file[length] = 0;
+    char part[32], order[64];
     for (size_t p = 0; p < sizeof places / sizeof *places; p++) {
         snprintf(part, sizeof part, "/%s/", places[p]);
         if (!strstr(file, part))
@@ -57,7 +52,20 @@ static int fault(const char *call, int fd)
     return 0;
 }
 
-#define FAIL(call, fd) do { int error = fault(call, fd); if (error) { errno = error; return -1; } } while (0)
+/* The same of an open file. */
+static int fault(const char *call, int fd)
+{
+    char link[64], file[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, file, sizeof file - 1);
+    if (length < 0)
+        return 0;
+    file[length] = 0;
+    return fault_at(call, file);
+}
+
+#define FAIL_WITH(found) do { int error = found; if (error) { errno = error; return -1; } } while (0)
+#define FAIL(call, fd) FAIL_WITH(fault(call, fd))
 
 static void step(void)
 {
@@ -83,6 +91,12 @@ int rmdir(const char *path)
 {
     step();
     return REAL(rmdir)(path);
+}
+
+int unlink(const char *path)
+{
+    FAIL_WITH(fault_at("remove", path));
+    return REAL(unlink)(path);
 }
 
 int fdatasync(int fd)

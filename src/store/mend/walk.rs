@@ -6,7 +6,6 @@ use crate::store::journal::Extent;
 use crate::store::mark::Step;
 use crate::store::segment::{Chain, FRAME, Frame, Frames, HEADER, chain_after};
 use crate::store::start::{self, Zones};
-use crate::store::table::TableError;
 use crate::store::{CommitKind, Commits};
 use crate::wire::{Name, Rtype};
 use crate::zone::{Changes, Key, Serial};
@@ -202,10 +201,7 @@ impl<'a> Walk<'a> {
             self.clear_soa(&commit.zone)?;
         }
         self.told.insert(commit.zone);
-        // It touches no table, so that there is no other error.
-        if let Err(TableError::Commit(_, why)) = start::apply(self.zones, frame.seq, frame.payload) {
-            return Err(unreadable(why));
-        }
+        start::apply(self.zones, frame.payload).map_err(unreadable)?;
         (self.expected, self.chain) = (frame.seq + 1, frame.chain);
         Ok(())
     }
