@@ -23,6 +23,8 @@ pub(crate) struct Exchange {
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) quiet: Quiet,
+    /// Of queries: however many are refused, those lines of updates and transfers are not the fewer for it.
+    pub(crate) quiet_queries: Quiet,
 }
 
 /// What is left to do after the first look at a message.
@@ -87,7 +89,7 @@ impl Exchange {
             return;
         }
         let now = self.clock.now();
-        if !self.quiet.allows(now) {
+        if !self.quiet_queries.allows(now) {
             return;
         }
         let Ok(message) = Message::parse(bytes) else { return };
@@ -226,6 +228,11 @@ impl Exchange {
             Ok(applied) => {
                 self.metrics.updates_applied.fetch_add(1, Ordering::Relaxed);
                 let from = applied.from.map_or("none".to_string(), |serial| serial.to_string());
+                // RFC 2136 section 3.4.2.2 has it ignored in silence, and its sender hears NOERROR.
+                let what = match applied.from == Some(applied.to) {
+                    true => "update changed nothing: it is so already, or would stand beside a CNAME",
+                    false => "update applied",
+                };
                 tracing::info!(
                     zone = %zone.unwrap_or(Name::root()),
                     key = %format_args!("{key:#}"),
@@ -233,7 +240,7 @@ impl Exchange {
                     serial = %format_args!("{from}->{}", applied.to),
                     added = applied.added,
                     removed = applied.removed,
-                    "update applied"
+                    "{what}"
                 );
                 Rcode::NOERROR
             }

@@ -122,6 +122,7 @@ async fn serve(
         clock,
         metrics: Arc::new(Metrics::of(health)),
         quiet: Quiet::default(),
+        quiet_queries: Quiet::default(),
     });
     let (stop, stopped) = watch::channel(false);
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::clock::Clock;
-use crate::metrics::Metrics;
 use crate::query::{Reason, View};
 use crate::server::publish::Published;
 use crate::server::quiet::Quiet;
@@ -37,8 +36,14 @@ impl Bench {
         let (store, clock) = (MemoryStore::new(), Clock::manual(1000));
         let writer = Writer::new(store, Arc::clone(&published), view, Rights::new(), clock.clone());
         let (queue, writer) = writer.start().unwrap();
-        let exchange =
-            Arc::new(Exchange { published, queue, clock, metrics: Arc::new(Metrics::new()), quiet: Quiet::default() });
+        let exchange = Arc::new(Exchange {
+            published,
+            queue,
+            clock,
+            metrics: Arc::default(),
+            quiet: Quiet::default(),
+            quiet_queries: Quiet::default(),
+        });
         let socket = UdpSocket::bind(address).unwrap();
         let server = socket.local_addr().unwrap();
         let mut workers = Workers::new::<D>();
