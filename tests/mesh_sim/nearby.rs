@@ -93,6 +93,16 @@ fn two_that_have_both_moved_find_each_other_where_one_is_announced() {
 }
 
 #[test]
+fn where_one_was_announced_before_anybody_missed_it_it_is_tried_once_it_does_not_answer() {
+    let mut world = peace(2);
+    (0..2).for_each(|host| world.moves(host, vec![v4(50 + host)]));
+    let id = world.hosts[0].id;
+    finds(&mut world, 1, id, v4(50));
+    world.run(seconds(60));
+    assert_eq!(world.sees(1, 0), ["10.0.0.50"]);
+}
+
+#[test]
 fn nobody_goes_where_itself_or_a_removed_node_or_nobody_who_can_be_reached_is_announced() {
     let mut world = peace(3);
     let (own, removed) = (world.hosts[0].id, world.hosts[2].id);
