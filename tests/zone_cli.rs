@@ -16,6 +16,8 @@ use common::command;
 use common::message::Update;
 use dyndns::wire::Rtype;
 use std::fs;
+use std::process::Command;
+use std::thread;
 
 /// [`command::dyndns`] in the folder of a server.
 fn dyndns(home: &Home, arguments: &[&str]) -> (i32, String, String) {
@@ -49,6 +51,22 @@ fn a_hand_edit_of_the_exported_zone_becomes_one_change_of_the_running_server() {
     assert!(lines[2].ends_with("change serial=2->3 by operator"), "{history}");
     let removed = lines[3..].iter().filter(|line| line.starts_with("  - ")).collect::<Vec<_>>();
     assert_eq!(removed, [&"  - router.example.com 60 A 192.0.2.9"], "{history}");
+}
+
+/// It was opened once more for its fingerprint, and nobody wrote to it any more.
+#[test]
+fn a_zone_file_that_comes_through_a_named_pipe_is_read_once() {
+    let home = Home::start();
+    let pipe = home.folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let zone = "@ 60 SOA ns hostmaster 7 1 1 1 1\n@ 60 NS ns\nns 60 A 192.0.2.1\n";
+    let writer = thread::spawn(move || fs::write(pipe, zone));
+    let mut import = Command::new("timeout");
+    import.args(["60", env!("CARGO_BIN_EXE_dyndns"), "zone", "import", "pipe", "new.example"]);
+    let output = import.current_dir(home.folder.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    writer.join().unwrap().unwrap();
+    assert!(done(&home, &["zone", "list"]).contains("new.example serial=7 owners=2\n"));
 }
 
 #[test]

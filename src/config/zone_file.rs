@@ -7,7 +7,7 @@ use crate::zone::text::{ParsedZone, ZoneFileError, parse};
 use crate::zone::{Record, seed};
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -34,8 +34,11 @@ impl ZoneConfig {
 }
 
 /// What tells one state of a zone file from another: the SHA-256 of its text, in hexadecimal. What it includes does
-/// not count.
+/// not count. A pipe has none: it is read once, and who opens it again may wait for ever.
 pub fn fingerprint(path: &Path) -> io::Result<String> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+    }
     let text = read_octets(path)?;
     Ok(Sha256::digest(text).iter().map(|octet| format!("{octet:02x}")).collect())
 }
