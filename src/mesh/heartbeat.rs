@@ -41,6 +41,8 @@ pub(super) struct Due {
     pub(super) publish: Option<Duration>,
     /// Until then it asks in both families where it is seen.
     pub(super) settled: Duration,
+    /// Until then it has moved lately.
+    pub(super) moved: Duration,
     /// Not before this is there another heartbeat out of turn.
     pub(super) hurry: Duration,
     /// Not before this is another exchange begun.
@@ -91,7 +93,9 @@ impl Node {
             }
         }
         if self.due.beat <= now {
-            self.due.beat = now.saturating_add(self.settings.heartbeat);
+            // What one who has moved asks first, in one family, may go by connections that ended with the move.
+            let pause = self.settings.heartbeat.checked_div(if self.due.moved > now { 2 } else { 1 });
+            self.due.beat = now.saturating_add(pause.unwrap_or(self.settings.heartbeat));
             self.heartbeat();
         }
         if self.due.minute <= now {
@@ -352,6 +356,9 @@ impl Node {
         if news && self.settings.advertise.is_empty() {
             // What one peer says counts for little: the others are asked now.
             self.due.settled = now.saturating_add(SETTLING);
+            if !self.addresses.is_empty() {
+                self.due.moved = now.saturating_add(self.settings.heartbeat.saturating_mul(2));
+            }
             self.hurry();
         }
         let addresses = self.voices.addresses(&self.addresses, now, self.lost_after());
