@@ -89,9 +89,10 @@ impl<S: Store + 'static> Writer<S> {
     pub(crate) fn start(mut self) -> std::io::Result<(Queue, std::thread::JoinHandle<S>)> {
         let (queue, mut requests) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
-            // Answers go first: on one processor, at 20,000 queries a second beside 500 updates, the hundredth slowest query took
-            // 95 to 133 microseconds so and 134 to 349 without, while the host left the machine in peace. What updates cost and how
-            // many are carried out did not change, nor that all are beside as many queries as go. On Linux the priority is this
+            // Answers go first. On one processor, at 20,000 queries a second beside 500 updates, the hundredth slowest query took
+            // less in two of three interleaved series (most runs 93 to 133 microseconds, and 134 to 349 without), and in the third
+            // there was no difference: the host disturbs more than this mends. Rates and CPU of updates did not change beyond that
+            // noise, and beside as many queries as go all of 500 a second were carried out. On Linux the priority is this
             // thread's, elsewhere it would be all the process's.
             #[cfg(target_os = "linux")]
             let _ = rustix::process::setpriority_process(None, 5);
