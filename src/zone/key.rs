@@ -23,34 +23,50 @@ pub struct Key(Arc<[u8]>);
 ///
 /// The room comes in two sizes, for nearly all names are short and room has to be cleared.
 pub struct KeyBuf {
-    len: usize,
+    /// Where in the room the key begins and ends.
+    start: usize,
+    end: usize,
     room: Room,
 }
 
 enum Room {
-    Short([u8; SHORT + STEP]),
-    Long([u8; LONG + STEP]),
+    Short([u8; STEP + SHORT]),
+    Long([u8; LONG]),
 }
 
 /// Every octet of a name could need two.
 const LONG: usize = 2 * Name::MAX;
-const SHORT: usize = 128;
 
-/// Labels are copied in steps of so many octets. What is copied beyond a label's end is overwritten by the next one, or
-/// lies beyond the key's: a step of a known length takes two instructions where a call takes twenty.
+/// Names of fewer octets have their keys written in steps.
+const SHORT: usize = 64;
+
+/// So many octets are a step: one of a known length takes two instructions where a call takes twenty.
 const STEP: usize = 16;
 
 impl KeyBuf {
     /// The key of `name`.
     pub fn new<'n>(name: impl Into<NameRef<'n>>) -> KeyBuf {
-        let name = name.into();
-        if name.as_bytes().len() <= SHORT / 2 {
-            let mut room = [0; SHORT + STEP];
-            KeyBuf { len: write::<{ SHORT / 2 + STEP }, { SHORT / 4 }>(name, &mut room), room: Room::Short(room) }
+        let name = name.into().as_bytes();
+        let mut key = KeyBuf { start: STEP, end: STEP, room: Room::Short([0; STEP + SHORT]) };
+        key.fill(name);
+        key
+    }
+
+    fn fill(&mut self, name: &[u8]) {
+        if let Room::Short(room) = &mut self.room
+            && let Some(len) = write(name, room)
+        {
+            self.end += len;
         } else {
-            let mut room = [0; LONG + STEP];
-            KeyBuf { len: write::<{ LONG / 2 + STEP }, { LONG / 4 + 1 }>(name, &mut room), room: Room::Long(room) }
+            self.fill_long(name);
         }
+    }
+
+    #[cold]
+    fn fill_long(&mut self, name: &[u8]) {
+        let mut room = [0; LONG];
+        let end = write_escaped(name, &mut room);
+        *self = KeyBuf { start: 0, end, room: Room::Long(room) };
     }
 
     /// The octets.
@@ -59,64 +75,83 @@ impl KeyBuf {
             Room::Short(room) => room,
             Room::Long(room) => room,
         };
-        room.get(..self.len).unwrap_or_default()
+        room.get(self.start..self.end).unwrap_or_default()
     }
 }
 
-/// Writes the key of `name` to the beginning of `room`; returns its length. The name has at most `NAME` less [`STEP`]
-/// octets and `LABELS` labels.
-fn write<const NAME: usize, const LABELS: usize>(name: NameRef<'_>, room: &mut [u8]) -> usize {
-    let octets = name.as_bytes();
-    // A copy of a length that the compiler knows, filled up with what is neither a letter nor escaped.
-    let mut copy = [b' '; NAME];
-    if let Some(front) = copy.get_mut(..octets.len()) {
-        front.copy_from_slice(octets);
-    }
-    // Length octets are no letters, for they are below 64.
-    copy.make_ascii_lowercase();
-    // Length octets below two are among these, so some names are then looked at in vain; a name has at most 255 octets.
-    let escapes = copy.iter().fold(0u8, |sum, octet| sum + u8::from(*octet <= ESCAPE)) > 1;
-    // Where each label's length octet stands: a name has at most 255 octets.
-    let mut labels = [0u8; LABELS];
-    let mut count = 0;
-    let mut at = 0u8;
-    while let (Some(&length), Some(label)) = (copy.get(usize::from(at)), labels.get_mut(count)) {
-        if length == 0 {
-            break;
+/// Writes the key of a name to the room after its first [`STEP`] octets; returns its length. `None` where the name has
+/// [`SHORT`] octets or more, or one to be escaped: then what is written is no key.
+fn write(name: &[u8], room: &mut [u8; STEP + SHORT]) -> Option<usize> {
+    // The name in lower case, with as much before it as a step may read.
+    let mut copy = [0; STEP + SHORT];
+    let octets = copy.get_mut(STEP..STEP + name.len())?;
+    // How many octets are below two: length octets and those that must be escaped.
+    let mut low = 0;
+    let mut take = |to: &mut [u8; STEP], from: &[u8; STEP], new: usize| {
+        let mut step = *from;
+        // Length octets are no letters, for they are below 64.
+        step.make_ascii_lowercase();
+        *to = step;
+        let is_new = |index: u8| usize::from(index) + new >= STEP;
+        low += step.iter().zip(0..).fold(0, |low, (octet, index)| low + u8::from(*octet <= ESCAPE && is_new(index)));
+    };
+    let (steps, rest) = name.as_chunks::<STEP>();
+    octets.as_chunks_mut().0.iter_mut().zip(steps).for_each(|(to, from)| take(to, from, STEP));
+    // The last step ends where the name does, and begins before the end of the one before it.
+    match (octets.last_chunk_mut(), name.last_chunk()) {
+        (Some(to), Some(from)) => take(to, from, rest.len()),
+        _ => {
+            let (mut to, mut from) = ([0; STEP], [b' '; STEP]);
+            from.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+            take(&mut to, &from, STEP);
+            octets.iter_mut().zip(to).for_each(|(to, from)| *to = from);
         }
+    }
+    // How many of them are length octets; the root's is one.
+    let mut lengths = 1;
+    let len = name.len().checked_sub(1)?;
+    let mut end = STEP + len;
+    let mut at = STEP;
+    // The labels from the left, the last of the key first. What a step writes before its label is overwritten by the label
+    // that comes there, or lies before the key.
+    while let Some(&length) = copy.get(at)
+        && length > 0
+    {
+        lengths += u8::from(length <= ESCAPE);
+        at += 1 + usize::from(length);
+        end = end.checked_sub(1)?;
+        *room.get_mut(end)? = END;
+        for done in (0..usize::from(length)).step_by(STEP) {
+            *room.get_mut(..end - done)?.last_chunk_mut()? = *copy.get(..at - done)?.last_chunk::<STEP>()?;
+        }
+        end = end.checked_sub(usize::from(length))?;
+    }
+    (low == lengths).then_some(len)
+}
+
+/// Writes the key of a name to the beginning of the room, whatever octets it has; returns its length.
+fn write_escaped(name: &[u8], room: &mut [u8; LONG]) -> usize {
+    // Where each label's length octet stands.
+    let mut labels = [0; Name::MAX / 2 + 1];
+    let mut count = 0;
+    let mut at = 0;
+    while let (Some(&length), Some(label)) = (name.get(at), labels.get_mut(count))
+        && length > 0
+    {
         *label = at;
         count += 1;
-        at = at.saturating_add(length + 1);
+        at += 1 + usize::from(length);
     }
     let mut end = 0;
-    for &label in labels.get(..count).unwrap_or_default().iter().rev() {
-        let start = usize::from(label) + 1;
-        let len = copy.get(start - 1).copied().map_or(0, usize::from);
-        end = if escapes {
-            put_escaped(room, end, copy.get(start..start + len))
-        } else {
-            put(room, end, &copy, start, len)
-        };
+    for &at in labels.get(..count).unwrap_or_default().iter().rev() {
+        let (length, rest) = name.get(at..).and_then(<[u8]>::split_first).unwrap_or((&0, &[]));
+        end = put_escaped(room, end, rest.get(..usize::from(*length)));
         if let Some(octet) = room.get_mut(end) {
             *octet = END;
         }
         end += 1;
     }
     end
-}
-
-/// Copies a label to `at`; returns its end.
-fn put(room: &mut [u8], at: usize, name: &[u8], start: usize, len: usize) -> usize {
-    let mut done = 0;
-    while done < len {
-        let from = name.get(start + done..).and_then(|rest| rest.first_chunk::<STEP>());
-        let to = room.get_mut(at + done..).and_then(|rest| rest.first_chunk_mut::<STEP>());
-        if let (Some(from), Some(to)) = (from, to) {
-            *to = *from;
-        }
-        done += STEP;
-    }
-    at + len
 }
 
 /// Writes a label to `at`, each octet that needs it escaped; returns its end. The room is large enough, were all escaped.
@@ -129,8 +164,8 @@ fn put_escaped(room: &mut [u8], at: usize, label: Option<&[u8]>) -> usize {
         end += 1;
     };
     for &octet in label.unwrap_or_default() {
-        match octet {
-            END | ESCAPE => {
+        match octet.to_ascii_lowercase() {
+            octet @ (END | ESCAPE) => {
                 push(ESCAPE);
                 push(octet + 1);
             }

@@ -4,6 +4,7 @@ use super::tree::Ahead;
 use super::{Changes, Key, Zone, ZoneError, parent_of};
 use crate::wire::{Name, NameRef};
 use imbl::OrdMap;
+use std::hint::black_box;
 use std::sync::Arc;
 
 /// The zones a server is authoritative for. Cloning shares them.
@@ -48,10 +49,13 @@ impl ZoneSet {
     pub fn prepare<'n>(&self, names: impl Iterator<Item = NameRef<'n>>) {
         if self.large {
             let ways = self.ahead(names);
-            let leaves = ways.iter().flatten().fold(0, |sum, way| sum ^ way.leaf());
-            let entries = ways.iter().flatten().fold(0, |sum, way| sum ^ way.entry());
-            // Reading is the purpose.
-            std::hint::black_box((leaves, entries));
+            // Reading is the purpose. What finds an entry is kept apart from what waits for it: the shorter the loop that
+            // waits, the more of its turns wait together.
+            black_box(ways.iter().flatten().fold(0, |sum, way| sum ^ way.leaf()));
+            let mut entries = [&[][..]; AHEAD];
+            entries.iter_mut().zip(ways.iter().flatten()).for_each(|(entry, way)| *entry = way.entry());
+            let octet = |octet: Option<&u8>| octet.copied().unwrap_or(0);
+            black_box(entries.iter().fold(0, |sum, entry| sum ^ octet(entry.first()) ^ octet(entry.last())));
         }
     }
 
@@ -60,7 +64,7 @@ impl ZoneSet {
         let mut names = names.peekable();
         while self.large && names.peek().is_some() {
             let ways = self.ahead(names.by_ref());
-            std::hint::black_box(ways.iter().flatten().fold(0, |sum, way| sum ^ way.all()));
+            black_box(ways.iter().flatten().fold(0, |sum, way| sum ^ way.all()));
         }
     }
 

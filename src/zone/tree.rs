@@ -187,13 +187,10 @@ impl Ahead<'_> {
         }
     }
 
-    /// Reads the two ends of the entry that the key most likely has.
-    pub(super) fn entry(&self) -> u8 {
-        let Slot::Leaf(leaf) = self.slot else { return 0 };
-        let place = Leaf(leaf).tags().iter().position(|other| *other == tag(self.hash));
-        let Some((start, end)) = place.and_then(|place| Leaf(leaf).bounds(place)) else { return 0 };
-        let octet = |at| leaf.get(at).copied().unwrap_or(0);
-        octet(start) ^ octet(end.saturating_sub(1))
+    /// The entry that the key most likely has, of which nothing is read.
+    pub(super) fn entry(&self) -> &[u8] {
+        let Slot::Leaf(leaf) = self.slot else { return &[] };
+        Leaf(leaf).likely(tag(self.hash)).unwrap_or_default()
     }
 
     /// Reads all that a change of the key will copy and count.
@@ -488,7 +485,7 @@ mod tests {
         }
         let empty = Tree::default();
         let mut ahead = empty.ahead(b"host\0");
-        assert_eq!((ahead.step(), ahead.leaf(), ahead.entry()), (false, 0, 0));
+        assert_eq!((ahead.step(), ahead.leaf(), ahead.entry()), (false, 0, &[][..]));
     }
 
     #[test]

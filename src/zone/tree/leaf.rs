@@ -74,6 +74,17 @@ impl<'t> Leaf<'t> {
         None
     }
 
+    /// The octets of the first entry that has this tag.
+    pub(super) fn likely(self, tag: u8) -> Option<&'t [u8]> {
+        let (eights, rest) = self.tags().as_chunks::<8>();
+        let mut places = eights.iter().map(|tags| equal_octets(*tags, tag));
+        let place = match places.by_ref().enumerate().find(|(_, equal)| *equal != 0) {
+            Some((eight, equal)) => 8 * eight + usize::try_from(equal.trailing_zeros() / 8).unwrap_or(0),
+            None => 8 * eights.len() + rest.iter().position(|other| *other == tag)?,
+        };
+        self.octets(place)
+    }
+
     /// Each entry with its tag.
     pub(super) fn entries(self) -> impl Iterator<Item = (u8, &'t [u8])> {
         self.tags().iter().enumerate().filter_map(move |(index, tag)| Some((*tag, self.octets(index)?)))
