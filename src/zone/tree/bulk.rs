@@ -1,8 +1,7 @@
 //! A tree made in one go of entries in key order: each leaf is packed once, where [`Tree::set`] would pack it at each
 //! of its entries.
 
-use super::{Branch, FAN, Node, Slot, Tree, grown, hash, is_wildcard, pack_entry, tag, way};
-use std::sync::Arc;
+use super::{Branch, Node, Slot, Tree, bits, fan, grown, hash, is_wildcard, pack_entry, tag, way};
 
 /// Gathers the entries of a tree. While the last key and its ancestors are open, what is below them may still come.
 #[derive(Debug, Default)]
@@ -16,7 +15,7 @@ pub(in crate::zone) struct Bulk {
     nodes: Vec<u8>,
     /// Entries that are whole, by the root's ways: each behind its length in four octets. One way at a time becomes
     /// leaves at the end, so that little more than the tree is in memory at any time.
-    ways: [Vec<u8>; FAN],
+    ways: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -76,7 +75,7 @@ impl Bulk {
                 grown(0, all.collect())
             }
             // Each way's octets go as soon as its leaves are made.
-            _ => Slot::Branch(Branch(Arc::new(ways.map(|way| grown(1, entries(&way).collect()))))),
+            _ => Slot::Branch(Branch(ways.into_iter().map(|way| grown(bits(0), entries(&way).collect())).collect())),
         };
         tree
     }
@@ -98,6 +97,7 @@ impl Bulk {
         let key = self.key.get(..open.key).unwrap_or_default();
         let node = Node::new(self.nodes.get(open.node..).unwrap_or_default());
         let entry = pack_entry(key, open.below, node);
+        self.ways.resize_with(fan(0), Vec::new);
         if let Some(way) = self.ways.get_mut(way(hash(key), 0)) {
             way.extend_from_slice(&u32::try_from(entry.len()).unwrap_or(u32::MAX).to_le_bytes());
             way.extend_from_slice(&entry);
