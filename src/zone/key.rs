@@ -37,8 +37,8 @@ enum Room {
 /// Every octet of a name could need two.
 const LONG: usize = 2 * Name::MAX;
 
-/// Names of fewer octets have their keys written in steps.
-const SHORT: usize = 64;
+/// Names of so many octets or fewer, reverse names of IPv6 among them, have their keys written in steps.
+const SHORT: usize = 80;
 
 /// So many octets are a step: one of a known length takes two instructions where a call takes twenty.
 const STEP: usize = 16;
@@ -80,7 +80,7 @@ impl KeyBuf {
 }
 
 /// Writes the key of a name to the room after its first [`STEP`] octets; returns its length. `None` where the name has
-/// [`SHORT`] octets or more, or one to be escaped: then what is written is no key.
+/// more than [`SHORT`] octets, or one to be escaped: then what is written is no key.
 fn write(name: &[u8], room: &mut [u8; STEP + SHORT]) -> Option<usize> {
     // The name in lower case, with as much before it as a step may read.
     let mut copy = [0; STEP + SHORT];
@@ -265,6 +265,49 @@ mod tests {
         assert_eq!(key("Router.Example.COM").as_bytes(), b"com\0example\0router\0");
         assert_eq!(key("Router.Example.COM").name(), Name::parse("router.example.com").unwrap());
         assert_eq!(key(".").as_bytes(), b"");
+    }
+
+    /// However long labels are and wherever they lie in a step, and whatever is in them.
+    #[test]
+    fn keys_written_in_steps_are_those_written_octet_by_octet() {
+        let mut state = 1u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap() % below
+        };
+        let mut in_steps = 0;
+        for turn in 0..60_000 {
+            let longest = [2, 5, 20, 64][turn % 4];
+            let mut name = Name::root();
+            for _ in 0..random(40) {
+                let octet = |choice: usize, octet: usize| match choice {
+                    0 if turn % 8 == 0 => [0, 1, 2, 255][octet % 4],
+                    _ => b"abcXYZ019-_@[`{"[octet % 15],
+                };
+                let label: Vec<u8> = (0..1 + random(longest - 1)).map(|_| octet(random(9), random(60))).collect();
+                match name.child(&label) {
+                    Ok(longer) => name = longer,
+                    Err(_) => break,
+                }
+            }
+            let mut expected = Vec::new();
+            for label in name.labels().collect::<Vec<_>>().iter().rev() {
+                for octet in label.to_ascii_lowercase() {
+                    match octet {
+                        0 => expected.extend([1, 1]),
+                        1 => expected.extend([1, 2]),
+                        other => expected.push(other),
+                    }
+                }
+                expected.push(0);
+            }
+            let key = KeyBuf::new(&name);
+            assert_eq!(key.as_bytes(), expected, "{name}");
+            in_steps += usize::from(matches!(key.room, Room::Short(_)));
+        }
+        assert!((20_000..50_000).contains(&in_steps), "{in_steps}");
+        let reverse = format!("{}ip6.arpa", "f.".repeat(32));
+        assert!(matches!(KeyBuf::new(&Name::parse(&reverse).unwrap()).room, Room::Short(_)));
     }
 
     #[test]

@@ -11,7 +11,7 @@
 #![allow(clippy::print_stdout, reason = "it prints its figures")]
 
 use dyndns::clock::Clock;
-use dyndns::query::{Peer, Transport, Verdict, View, respond};
+use dyndns::query::{Peer, Transport, Verdict, View, prepare, respond};
 use dyndns::wire::{Class, Composer, Flags, Message, Name, Place, Question, Rtype, Ttl};
 use dyndns::zone::text::parse;
 use dyndns::zone::{Draft, Key, KeyBuf, RrsetBuf, Zone};
@@ -23,6 +23,11 @@ const SAMPLES: usize = 25;
 
 /// How many updates share a sync, where many come at the same time.
 const GROUP: usize = 128;
+
+/// How many questions are answered together, and how many there are of those: too many for the processor to keep what
+/// answered them the last time.
+const BATCH: usize = 64;
+const MANY: usize = 1 << 17;
 
 /// How long a sample is at least, in microseconds.
 const SAMPLE: u64 = 4000;
@@ -46,6 +51,7 @@ fn main() {
     }
     let view = serve(hosts);
     steps(&bench, &view, hosts);
+    batches(&bench, &view, hosts);
     changes(&bench, view, hosts);
 }
 
@@ -98,6 +104,22 @@ fn steps(bench: &Bench, view: &View, hosts: usize) {
             assert!(matches!(black_box(verdict), Verdict::Reply(..)));
         });
     }
+}
+
+/// Answers many questions at a time, as a worker does with what has come together.
+fn batches(bench: &Bench, view: &View, hosts: usize) {
+    let queries: Vec<Vec<u8>> =
+        (0..MANY).map(|index| query(&format!("host-{}.bench.example", index * 7919 % hosts), Rtype::A)).collect();
+    let peer = Peer { address: "192.0.2.1:5353".parse().unwrap(), transport: Transport::Udp };
+    let now = Clock::System.now();
+    let mut rooms = vec![[0; 512]; BATCH];
+    bench.run(&format!("respond to {BATCH}"), |turn| {
+        let batch = queries.chunks_exact(BATCH).nth(turn % (MANY / BATCH)).unwrap();
+        prepare(view, batch.iter().map(Vec::as_slice));
+        for (query, room) in batch.iter().zip(&mut rooms) {
+            assert!(matches!(black_box(respond(view, peer, now, query, room)), Verdict::Reply(..)));
+        }
+    });
 }
 
 /// Gives some hosts another address each, in a zone whose last state is still read, and publishes it.
