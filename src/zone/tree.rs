@@ -301,7 +301,8 @@ fn fan(used: u32) -> usize {
 
 /// Which way a hash takes where so many of its bits are used.
 fn way(hash: u64, used: u32) -> usize {
-    usize::try_from(hash >> used).unwrap_or(usize::MAX) & (fan(used) - 1)
+    // Four bits fit any usize.
+    usize::try_from(hash >> used & ((1 << bits(used)) - 1)).unwrap_or(0)
 }
 
 /// Sixty-four bits that differ wherever keys do, as far as that goes: eight octets at a time are folded in by a

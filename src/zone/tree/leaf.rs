@@ -77,8 +77,8 @@ impl<'t> Leaf<'t> {
     /// The octets of the first entry that has this tag.
     pub(super) fn likely(self, tag: u8) -> Option<&'t [u8]> {
         let (eights, rest) = self.tags().as_chunks::<8>();
-        let mut places = eights.iter().map(|tags| equal_octets(*tags, tag));
-        let place = match places.by_ref().enumerate().find(|(_, equal)| *equal != 0) {
+        let mut marks = eights.iter().map(|tags| equal_octets(*tags, tag)).enumerate();
+        let place = match marks.find(|(_, equal)| *equal != 0) {
             Some((eight, equal)) => 8 * eight + usize::try_from(equal.trailing_zeros() / 8).unwrap_or(0),
             None => 8 * eights.len() + rest.iter().position(|other| *other == tag)?,
         };
